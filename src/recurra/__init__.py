@@ -1,0 +1,1 @@
+"""Recurra: recurrent sequence models whose cells are their equations, written once."""
