@@ -79,7 +79,7 @@ def test_repetition_penalty_ignores_a_constant_added_to_the_logits() -> None:
 
 
 @given(
-    st.lists(st.floats(-50, 50), min_size=1, max_size=12),
+    st.lists(st.floats(-50, 50).map(lambda value: round(value, 6)), min_size=1, max_size=12),
     st.floats(0, 10),
     st.integers(0, 15),
     st.floats(0.01, 1.0),
