@@ -31,7 +31,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """What every group of settings derives from: immutable, named fields, nothing unknown accepted.
 
     Ranges go into the type (`Annotated[int, msgspec.Meta(ge=1)]`); what depends on several fields is checked in
-    `__post_init__`, which raises ValueError with the bare fact.
+    `__post_init__`, which raises ValueError with the bare fact. A subclass says `frozen=True` again: type checkers
+    do not inherit it.
     """
 
 
@@ -77,7 +78,7 @@ def load(kind: type[Kind], path: Path | str, overrides: Iterable[str] = ()) -> K
 def parse(kind: type[Kind], values: Mapping[str, Any], overrides: Iterable[str] = (), where: str = "settings") -> Kind:
     """Settings of `kind` from a nested dict, then `key=value` overrides; `where` opens the error message.
 
-    >>> class Net(Settings):
+    >>> class Net(Settings, frozen=True):
     ...     hidden: Annotated[int, msgspec.Meta(ge=1)] = 256
     >>> parse(Net, {}, ["hidden=64"])
     Net(hidden=64)

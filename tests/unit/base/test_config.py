@@ -16,23 +16,23 @@ from recurra.base.errors import ConfigError, DataError
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
-class Adam(Settings, tag="adam", tag_field="name"):
+class Adam(Settings, tag="adam", tag_field="name", frozen=True):
     rate: Annotated[float, msgspec.Meta(gt=0)] = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
 
 
-class Sgd(Settings, tag="sgd", tag_field="name"):
+class Sgd(Settings, tag="sgd", tag_field="name", frozen=True):
     rate: float = 0.1
     momentum: float = 0.0
 
 
-class Run(Settings):
+class Run(Settings, frozen=True):
     title: str
     hidden: Positive = 256
     layers: Positive = 2
     clip: float | None = 1.0
     patience: int | None = None
-    files: list[str] = []
+    files: list[str] = msgspec.field(default_factory=list)
     optimiser: Adam | Sgd = Adam()
 
     def __post_init__(self) -> None:

@@ -1,0 +1,1 @@
+"""Sets that have a name, one file each."""

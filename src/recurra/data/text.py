@@ -1,0 +1,97 @@
+"""Text files read in blocks: strict UTF-8 or raw bytes, plain or gzip, never the whole text in memory."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from recurra.base.errors import DataError, message
+
+__all__ = ["BLOCK_BYTES", "byte_blocks", "character_blocks", "code_points"]
+
+BLOCK_BYTES = 1 << 22
+"""How much of a file is in memory at one time."""
+
+
+def byte_blocks(path: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
+    """The content of one file in blocks; a name that ends in .gz is decompressed on the way.
+
+    Raises DataError when the file is missing, is a folder, cannot be read, or is a damaged gzip file.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        # A pipe can be read once; a corpus is read twice.
+        raise DataError(message(str(path), "is not a regular file", hint="save the text to a file first."))
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            while block := file.read(block_bytes):
+                yield block
+    except FileNotFoundError as error:
+        raise DataError(message(str(path), "no such file", hint="check the spelling; paths start here: .")) from error
+    except IsADirectoryError as error:
+        raise DataError(
+            message(str(path), "is a folder, a text file was expected", hint=f"name the files in it: {path}/*.txt")
+        ) from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(message(str(path), f"is a damaged gzip file: {error}")) from error
+    except OSError as error:
+        raise DataError(message(str(path), f"could not be read: {error.strerror or error}")) from error
+
+
+def character_blocks(paths: Iterable[Path], block_bytes: int = BLOCK_BYTES) -> Iterator[str]:
+    """The text of one or more UTF-8 files, in order, in blocks; line ends stay as they are, a byte-order mark goes.
+
+    Raises DataError naming file, byte offset, the offending bytes and the fix when a file is not UTF-8.
+    """
+    for path in paths:
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        offset, begun = 0, False
+        for block in byte_blocks(path, block_bytes):
+            pending = len(decoder.getstate()[0])
+            text = _decoded(decoder, block, path, offset - pending, final=False)
+            yield text if begun else text.removeprefix("\ufeff")
+            offset, begun = offset + len(block), begun or bool(text)
+        yield _decoded(decoder, b"", path, offset - len(decoder.getstate()[0]), final=True)
+
+
+def code_points(text: str) -> np.ndarray:
+    """The Unicode code points of a text, uint32 (N,); lone surrogates (bytes of a command line that were no text) stay.
+
+    >>> code_points("aé").tolist()
+    [97, 233]
+    """
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+
+
+def _decoded(decoder: codecs.IncrementalDecoder, block: bytes, path: Path, start: int, *, final: bool) -> str:
+    """The text of a block that begins (with what was pending) at byte `start` of the file."""
+    try:
+        return decoder.decode(block, final)
+    except UnicodeDecodeError as error:
+        offset = start + error.start
+        wrong = error.object[error.start : error.start + 4]
+        raise DataError(
+            message(
+                str(path),
+                f"is not UTF-8 at byte offset {offset}: {wrong.hex(' ')} ({error.reason})",
+                *_context(error.object, error.start),
+                hint=f"{_advice(path)}, or read it as bytes: --level byte.",
+            )
+        ) from error
+
+
+def _context(content: bytes, start: int) -> list[str]:
+    before = content[max(0, start - 24) : start].decode("utf-8", "ignore")
+    return [f"It stands after {before!r}."] if before else []
+
+
+def _advice(path: Path) -> str:
+    head = next(byte_blocks(path, 2), b"")
+    if head == b"\x1f\x8b":
+        return f"it is a gzip file: rename it to {path.name}.gz"
+    encoding = "UTF-16" if head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "WINDOWS-1252"
+    return f"convert it: iconv -f {encoding} -t UTF-8 {path} > {path.stem}.utf8{path.suffix}"
