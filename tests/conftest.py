@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
@@ -13,6 +14,10 @@ ROOT = Path(__file__).resolve().parents[1]
 # Processes that a test starts see this checkout too.
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])])
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+# The same examples everywhere and no clock: a red test is red for whoever looks at it.
+hypothesis.settings.register_profile("recurra", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("recurra")
 
 torch.set_num_threads(1)
 torch.set_flush_denormal(True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -62,7 +63,7 @@ class BucketStream(EpochStream):
         self.pairs, self.batch_size, self._shuffle = pairs, batch_size, shuffle
 
     def __len__(self) -> int:
-        return -(-len(self.pairs) // self.batch_size)
+        return math.ceil(len(self.pairs) / self.batch_size)
 
     @property
     def order(self) -> list[int]:

@@ -98,7 +98,7 @@ class _TokenPlan(NamedTuple):
 
 
 class TokenStream(EpochStream):
-    """One long sequence of tokens as B contiguous rows, read side by side in chunks of T; each target is the next token.
+    """One long sequence of tokens as B contiguous rows, read side by side in chunks of T; each target is the next.
 
     For training (`shuffle=True`) the rows begin at an offset drawn anew each epoch, all rows are equally long, and each
     row restarts from the initial state at the head of a chunk with probability `reset_probability` (a model that never
@@ -205,8 +205,8 @@ def _require_enough(targets: int, batch_size: int, chunk: int) -> None:
     raise DataError(
         message(
             "TokenStream",
-            f"the text is shorter than one batch: {batch_size} rows x {chunk} steps want {batch_size * chunk + 1} tokens, "
-            f"there are {targets + 1}",
+            f"the text is shorter than one batch: {batch_size} rows x {chunk} steps want "
+            f"{batch_size * chunk + 1} tokens, there are {targets + 1}",
             hint=f"the largest that fits: {' or '.join(fits)}.",
         )
     )

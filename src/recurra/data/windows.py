@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 
@@ -54,7 +56,7 @@ class WindowStream(EpochStream):
         self._starts = np.arange(0, len(tokens) - length, stride)
 
     def __len__(self) -> int:
-        return -(-len(self._starts) // self.batch_size)
+        return math.ceil(len(self._starts) / self.batch_size)
 
     def _plan(self) -> np.ndarray:
         if not self._shuffle:
