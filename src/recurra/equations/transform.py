@@ -1,0 +1,119 @@
+"""Options of the layer as rewrites of the equations, so that every backend has them for nothing.
+
+Recurrent dropout, zoneout and projection change what a step computes; here they become other specs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from recurra.base.errors import EquationError, message
+from recurra.equations import show
+from recurra.equations.axes import Axes, infer
+from recurra.equations.expr import Expr, make, substitute, topological
+from recurra.equations.spec import CellSpec, Extra
+
+__all__ = ["with_projection", "with_recurrent_dropout", "with_zoneout"]
+
+
+def with_recurrent_dropout(spec: CellSpec) -> CellSpec:
+    """Every state that a recurrent product reads is multiplied by a mask there, the same at all steps.
+
+    The extras are `drop_h` (axis of h) and so on. Elementwise uses of the state stay whole, so memory is not lost.
+    Gal and Ghahramani 2016, arXiv:1512.05287.
+    """
+    masked: dict[Expr, Expr] = {}
+    dropped: dict[str, None] = {}
+    done: dict[Expr, Expr] = {}
+    for node in spec.nodes:
+        args = tuple(done[arg] for arg in node.args)
+        if node.op == "matmul" and node in spec.stateful:
+            args = (args[0], _mask_states(args[1], masked, dropped))
+        done[node] = make(node.op, *args, value=node.value) if node.args else node
+    extras = tuple(
+        Extra(f"drop_{state}", spec.state_axes[state], "recurrent dropout mask, constant over time")
+        for state in dropped
+    )
+    return _rebuilt(spec, {state: done[node] for state, node in spec.after.items()}, done, extras)
+
+
+def with_zoneout(spec: CellSpec, states: Iterable[str]) -> CellSpec:
+    """Each unit of each state in `states` keeps its old value where the extra `zone_h` is 1.
+
+    Training hands in 0/1 per step; prediction hands in the rate, which gives the expectation. Krueger et al. 2017,
+    arXiv:1606.01305.
+    """
+    after = dict(spec.after)
+    extras = []
+    for state in states:
+        zone = make("extra", value=f"zone_{state}")
+        after[state] = zone * make("state", value=state) + (1 - zone) * spec.after[state]
+        extras.append(Extra(f"zone_{state}", spec.state_axes[state], "share of the old state that stays, per step"))
+    return _rebuilt(spec, after, {}, tuple(extras))
+
+
+def with_projection(spec: CellSpec) -> CellSpec:
+    """The output state h becomes R.h @ h, of axis P, and it is what the recurrent products then read.
+
+    Sak et al. 2014, arXiv:1402.1128. Raises EquationError for a cell that uses its output elementwise as well (a GRU).
+    """
+    output = spec.output
+    projected = make("matmul", make("param", value=f"R.{output}"), spec.after[output])
+    axes = {**spec.state_axes, output: "P"}
+
+    def fail(node: Expr, fact: str, hint: str) -> EquationError:
+        return EquationError(
+            message(
+                f"projection of {spec.name}",
+                f"`{show.text(node)}` {fact}",
+                hint=f"this cell uses {output} elementwise too, so it cannot change its size; project after the layer.",
+            )
+        )
+
+    after = {**spec.after, output: projected}
+    shapes = infer(after.values(), _leaf_axes(spec, axes), [(node, axes[s]) for s, node in after.items()], fail)
+    params = {name: shapes[make("param", value=name)] for name in (*spec.params, f"R.{output}")}
+    return replace(spec, after=after, state_axes=axes, shapes=shapes, params=params)
+
+
+def _mask_states(operand: Expr, masked: dict[Expr, Expr], dropped: dict[str, None]) -> Expr:
+    """`operand` with its states masked; what lies behind another product was masked there."""
+    behind = {node: node for node in topological([operand]) if node.op == "matmul"}
+    for node in topological([operand]):
+        if node.op == "state" and _reaches(operand, node):
+            name = str(node.value)
+            dropped.setdefault(name)
+            masked[node] = make("mul", make("extra", value=f"drop_{name}"), node)
+    return substitute([operand], {**masked, **behind})[0]
+
+
+def _reaches(operand: Expr, state: Expr) -> bool:
+    """Whether `operand` reads `state` other than through a product."""
+    waiting = [operand]
+    while waiting:
+        node = waiting.pop()
+        if node is state:
+            return True
+        if node.op != "matmul":
+            waiting.extend(node.args)
+    return False
+
+
+def _rebuilt(
+    spec: CellSpec, after: Mapping[str, Expr], moved: Mapping[Expr, Expr], extras: tuple[Extra, ...]
+) -> CellSpec:
+    def fail(node: Expr, fact: str, hint: str) -> EquationError:
+        return EquationError(message(spec.name, f"`{show.text(node)}` {fact}", hint=hint))
+
+    leaves = _leaf_axes(spec, spec.state_axes) | {make("extra", value=extra.name): (extra.axis,) for extra in extras}
+    shapes = infer(after.values(), leaves, [(node, spec.state_axes[s]) for s, node in after.items()], fail)
+    names = tuple((name, moved.get(node, node)) for name, node in spec.names)
+    kept = tuple((name, node) for name, node in names if node in shapes)
+    return replace(spec, after=dict(after), names=kept, shapes=shapes, extras=(*spec.extras, *extras))
+
+
+def _leaf_axes(spec: CellSpec, state_axes: Mapping[str, str]) -> dict[Expr, Axes]:
+    leaves: dict[Expr, Axes] = {make("input", value="x"): ("I",)}
+    leaves |= {make("state", value=state): (axis,) for state, axis in state_axes.items()}
+    return leaves | {make("extra", value=extra.name): (extra.axis,) for extra in spec.extras}

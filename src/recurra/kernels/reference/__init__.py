@@ -1,0 +1,1 @@
+"""Eager torch: any spec, any device, any float dtype. The definition of correct, and the fallback."""

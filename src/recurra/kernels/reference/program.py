@@ -1,0 +1,224 @@
+"""A plan written out as three torch functions: `pack` the parameters, `before` the loop, and the `step` inside it.
+
+The source is kept (RECURRA_SHOW=source prints it), so what runs can be read. For the LSTM the step begins
+
+    def step(s0, h, c, m0):
+        a0, a1, a2, a3, = torch.addmm(s0, h, m0).tensor_split(4, -1)
+        a4 = torch.sigmoid(a0)
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from torch import Tensor
+
+from recurra.equations.expr import Expr
+from recurra.equations.spec import CellSpec
+from recurra.kernels.plan import Plan, Stack
+from recurra.kernels.reference.spelling import NAMESPACE, spell
+
+__all__ = ["Program", "program"]
+
+_PROGRAMS: WeakKeyDictionary[CellSpec, Program] = WeakKeyDictionary()
+
+
+def program(spec: CellSpec) -> Program:
+    """The program of a spec, written once."""
+    if spec not in _PROGRAMS:
+        _PROGRAMS[spec] = Program(spec)
+        if "source" in os.environ.get("RECURRA_SHOW", "").split(","):
+            print(f"# {spec.name}\n{_PROGRAMS[spec].source}", file=sys.stderr)
+    return _PROGRAMS[spec]
+
+
+class Program:
+    """`pack(params)`, then `before(x, packed)` for all steps at once, then `step(*slices, *states, *extras, *packed)`.
+
+    Shapes: x (T, B, I); each slice (T, B, ...), the step takes one time of it; states (B, size).
+    """
+
+    def __init__(self, spec: CellSpec) -> None:
+        self.spec = spec
+        self.plan = Plan(spec)
+        writer = _Writer(self.plan)
+        self.source = writer.source()
+
+    @cached_property
+    def _functions(self) -> dict[str, Any]:
+        namespace = dict(NAMESPACE)
+        exec(compile(self.source, f"<{self.spec.name}>", "exec"), namespace)  # noqa: S102 - written here from a verified spec
+        return namespace
+
+    @cached_property
+    def pack(self) -> Callable[[Mapping[str, Tensor]], tuple[Tensor, ...]]:
+        """Parameters as the step wants them: stacked, transposed, and what follows from them alone."""
+        return self._functions["pack"]
+
+    @cached_property
+    def before(self) -> Callable[[Tensor, tuple[Tensor, ...]], tuple[Tensor, ...]]:
+        """x (T, B, I) -> what the steps read of it."""
+        return self._functions["before"]
+
+    @cached_property
+    def step(self) -> Callable[..., tuple[Tensor, ...]]:
+        """One time step: the next value of every state."""
+        return self._functions["step"]
+
+
+class _Writer:
+    """Gives every value of the plan a name, and writes the lines that compute it in the function it belongs to."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.names: dict[Expr, str] = {}
+        self.lines: dict[str, list[str]] = {"pack": [], "before": [], "step": []}
+        # What `pack` and `before` hand on, in order.
+        self.packed: dict[str, None] = {}
+        self.sliced: dict[str, None] = {}
+        self._counts: dict[str, int] = {}
+        self._whole: dict[Stack, str] = {}
+
+    def source(self) -> str:
+        plan, spec = self.plan, self.plan.spec
+        self.names[spec.symbol("x")] = "x"
+        for stack in plan.input_stacks:
+            self._write_input_stack(stack)
+        self._hand_on()
+        stacks = {product: stack for stack in plan.stacks for product in stack.products}
+        for leaf in (*spec.states, *(extra.name for extra in spec.extras)):
+            self.names[spec.symbol(leaf)] = leaf
+        for node in plan.body:
+            if node in self.names:
+                continue
+            if node not in stacks:
+                self._write(node, "step")
+            elif stacks[node].pieces[0] not in self.names:
+                self._write_loop_stack(stacks[node])
+        roots = ", ".join(self._read(root, "step") for root in plan.roots)
+        arguments = [*self.sliced, *spec.states, *(extra.name for extra in spec.extras), *self.packed]
+        unpack = [f"{', '.join(self.packed)}, = packed"] if self.packed else []
+        return "\n\n".join(
+            (
+                _function("pack", "params", [*self.lines["pack"], _tuple(self.packed)]),
+                _function("before", "x, packed", [*unpack, *self.lines["before"], _tuple(self.sliced)]),
+                _function("step", ", ".join(arguments), [*self.lines["step"], f"return {roots},"]),
+            )
+        )
+
+    def _fresh(self, letter: str) -> str:
+        self._counts[letter] = self._counts.get(letter, -1) + 1
+        return f"{letter}{self._counts[letter]}"
+
+    def _read(self, node: Expr, place: str) -> str:
+        """The name by which `place` reads `node`, computing it first where it belongs."""
+        if node.op == "const":
+            return repr(node.value)
+        kind = self.plan.kind(node)
+        if node not in self.names:
+            self._write(node, {"fixed": "pack", "hoisted": "before", "body": "step"}[kind])
+        name = self.names[node]
+        if kind == "fixed" and place != "pack":
+            self.packed.setdefault(name)
+        if kind == "hoisted" and place == "step":
+            self.sliced.setdefault(name)
+        return name
+
+    def _write(self, node: Expr, place: str) -> None:
+        if node.op == "param":
+            self.names[node] = "p_" + str(node.value).replace(".", "_")
+            self.lines[place].append(f"{self.names[node]} = params[{str(node.value)!r}]")
+            return
+        line = spell(node, [self._read(arg, place) for arg in node.args])
+        self.names[node] = self._fresh({"pack": "f", "before": "v", "step": "a"}[place])
+        self.lines[place].append(f"{self.names[node]} = {line}")
+
+    def _joined(self, nodes: tuple[Expr, ...], letter: str, suffix: str = "") -> str:
+        """Parameters below one another, under a new name."""
+        parts = [self._read(node, "pack") for node in nodes]
+        name = self._fresh(letter)
+        joined = f"torch.cat(({', '.join(parts)}))" if len(parts) > 1 else parts[0]
+        self.lines["pack"].append(f"{name} = {joined}{suffix}")
+        self.packed.setdefault(name)
+        return name
+
+    def _write_input_stack(self, stack: Stack) -> None:
+        operand = self._read(stack.operand, "before")
+        weight = self._joined(stack.matrices, "w")
+        bias = self._joined(stack.addends, "c") if stack.addends else "None"
+        whole = self._fresh("s")
+        self.lines["before"].append(f"{whole} = F.linear({operand}, {weight}, {bias})")
+        self._whole[stack] = whole
+        taken = {addend for loop in self.plan.stacks for addend in loop.addends}
+        if not taken.issuperset(stack.pieces):
+            self._cut(stack, f"{whole}", "before", "v")
+
+    def _hand_on(self) -> None:
+        """Join, for each loop stack, the hoisted terms it is added to; mostly they are one tensor, or a run of it."""
+        for loop in self.plan.stacks:
+            if not loop.addends:
+                continue
+            for stack, whole in self._whole.items():
+                if all(addend in stack.pieces for addend in loop.addends):
+                    first = stack.pieces.index(loop.addends[0])
+                    if stack.pieces[first : first + len(loop.addends)] != loop.addends:
+                        continue
+                    name = whole
+                    if len(loop.addends) < len(stack.pieces):
+                        start, end = (
+                            self._width(stack.products[:first]),
+                            self._width(stack.products[: first + len(loop.addends)]),
+                        )
+                        name = self._fresh("s")
+                        self.lines["before"].append(f"{name} = {whole}[..., {start} : {end}]")
+                    break
+            else:
+                parts = ", ".join(self._read(addend, "before") for addend in loop.addends)
+                name = self._fresh("s")
+                self.lines["before"].append(f"{name} = torch.cat(({parts},), -1)")
+            self._whole[loop] = name
+            self.sliced.setdefault(name)
+
+    def _width(self, products: tuple[Expr, ...]) -> str:
+        """The summed heights of the matrices of `products`, as source."""
+        heights = []
+        for product in products:
+            matrix = self._read(product.args[0], "pack")
+            self.packed.setdefault(matrix)
+            heights.append(f"{matrix}.shape[0]")
+        return " + ".join(heights) or "0"
+
+    def _write_loop_stack(self, stack: Stack) -> None:
+        matrix = self._joined(stack.matrices, "m", ".t()")
+        operand = self._read(stack.operand, "step")
+        product = (
+            f"torch.addmm({self._whole[stack]}, {operand}, {matrix})" if stack.addends else f"{operand} @ {matrix}"
+        )
+        self._cut(stack, product, "step", "a")
+
+    def _cut(self, stack: Stack, product: str, place: str, letter: str) -> None:
+        """Name the pieces of a stacked product."""
+        for piece in stack.pieces:
+            self.names[piece] = self._fresh(letter)
+        if len(stack.pieces) == 1:
+            self.lines[place].append(f"{self.names[stack.pieces[0]]} = {product}")
+            return
+        axes = {self.plan.spec.shapes[matrix][0] for matrix in stack.matrices}
+        cut = f"tensor_split({len(stack.pieces)}, -1)"
+        if len(axes) > 1:
+            cut = f"split(({', '.join(self._width((part,)) for part in stack.products)},), -1)"
+        left = product if product.isidentifier() or product.startswith("torch.") else f"({product})"
+        self.lines[place].append(f"{', '.join(self.names[piece] for piece in stack.pieces)}, = {left}.{cut}")
+
+
+def _function(name: str, arguments: str, lines: list[str]) -> str:
+    return f"def {name}({arguments}):\n" + "\n".join(f"    {line}" for line in lines)
+
+
+def _tuple(names: Mapping[str, None]) -> str:
+    return f"return ({', '.join(names)},)" if names else "return ()"

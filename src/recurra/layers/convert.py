@@ -1,0 +1,235 @@
+"""Weights to and from torch.nn, Keras and ONNX, gate by gate; which gate sits where is in cells.interop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from recurra.base.errors import ConfigError, DataError, message
+from recurra.cells.interop import KERAS, ONNX, TORCH, Layout
+
+if TYPE_CHECKING:
+    from recurra.layers.recurrent import Recurrent
+    from recurra.layers.unit import Unit
+
+__all__ = ["from_keras", "from_onnx", "load_torch", "make_torch", "to_keras", "to_onnx"]
+
+Layer = TypeVar("Layer", bound="Recurrent")
+
+
+def _blocks(unit: Unit, layout: Layout, family: str) -> list[np.ndarray]:
+    """The gates of a family in the tool's order and sense; zeros in slots that the cell has no gate for."""
+    named = {name: tensor.detach().cpu().numpy() for name, tensor in unit.named().items()}
+    blocks = []
+    for gate in layout.gates:
+        if gate is None:
+            blocks.append(np.zeros_like(named[f"{family}.{layout.gates[0].lstrip('-')}"]))
+            continue
+        value = named[_member(family, gate)]
+        blocks.append(-value if gate.startswith("-") else value)
+    return blocks
+
+
+def _member(family: str, gate: str) -> str:
+    name = gate.lstrip("-")
+    return f"{family}.{name}" if name else family
+
+
+def _inner(unit: Unit, layout: Layout) -> list[np.ndarray]:
+    """The second biases: zeros but for the gates that have one."""
+    named = {name: tensor.detach().cpu().numpy() for name, tensor in unit.named().items()}
+    size = unit.sizes["H"]
+    like = next(iter(named.values()))
+    return [
+        named[f"{layout.inner_bias[gate]}.{gate}"] if gate in layout.inner_bias else np.zeros(size, like.dtype)
+        for gate in layout.gates
+    ]
+
+
+def _fill(unit: Unit, layout: Layout, family: str, stacked: np.ndarray) -> None:
+    """Set the gates of a family from the tool's stacked rows."""
+    named = unit.named()
+    for gate, block in zip(layout.gates, np.split(np.asarray(stacked), len(layout.gates)), strict=True):
+        if gate is not None:
+            _set(named[_member(family, gate)], -block if gate.startswith("-") else block)
+
+
+def _fill_biases(unit: Unit, layout: Layout, outer: np.ndarray, inner: np.ndarray) -> None:
+    """Two biases where the cell has two, their sum where it has one."""
+    count = len(layout.gates)
+    pairs = zip(layout.gates, np.split(np.asarray(outer), count), np.split(np.asarray(inner), count), strict=True)
+    named = unit.named()
+    for gate, first, second in pairs:
+        if gate is None:
+            continue
+        if gate in layout.inner_bias:
+            _set(named[f"{layout.inner_bias[gate]}.{gate}"], second)
+            second = np.zeros_like(second)
+        total = first + second
+        _set(named[_member("b", gate)], -total if gate.startswith("-") else total)
+
+
+def _set(parameter: Tensor, value: np.ndarray) -> None:
+    if tuple(parameter.shape) != value.shape:
+        raise DataError(message("weights", f"a gate must be {tuple(parameter.shape)}, got {value.shape}"))
+    with torch.no_grad():
+        parameter.copy_(torch.from_numpy(np.ascontiguousarray(value)))
+
+
+def _layout(tool: Mapping[str, Layout], name: str, cell: str) -> Layout:
+    if cell not in tool:
+        raise ConfigError(message(f"to {name}", f"{name} has no operator for {cell}", f"It has: {', '.join(tool)}."))
+    return tool[cell]
+
+
+# --- torch.nn --------------------------------------------------------------------------------------------------------
+
+
+def load_torch(cls: type[Layer], module: nn.RNNBase) -> Layer:
+    """A Recurrent with the weights of torch.nn.LSTM, GRU or RNN (layers, directions, projection, dropout)."""
+    cell = next((name for name, layout in TORCH.items() if layout.operator == module.mode), None)
+    if cell is None:
+        raise ConfigError(message("Recurrent.from_torch", f"no cell for torch mode {module.mode}"))
+    layout = TORCH[cell]
+    layer = cls(
+        cell,
+        module.input_size,
+        module.hidden_size,
+        module.num_layers,
+        bidirectional=module.bidirectional,
+        dropout=module.dropout,
+        projection_size=module.proj_size or None,
+    ).to(next(module.parameters()))
+    for index, unit in enumerate(layer.units):
+        suffix = f"l{index // layer.directions}" + ("_reverse" if index % layer.directions else "")
+        weight = {kind: getattr(module, f"{kind}_{suffix}").detach().cpu().numpy() for kind in _torch_kinds(module)}
+        _fill(unit, layout, "W", weight["weight_ih"])
+        _fill(unit, layout, "U", weight["weight_hh"])
+        if module.bias:
+            _fill_biases(unit, layout, weight["bias_ih"], weight["bias_hh"])
+        else:
+            for name, parameter in unit.named().items():
+                if parameter.dim() == 1:
+                    _set(parameter, np.zeros(tuple(parameter.shape), weight["weight_ih"].dtype))
+        if module.proj_size:
+            _set(unit.named()["R.h"], weight["weight_hr"])
+    return layer
+
+
+def _torch_kinds(module: nn.RNNBase) -> list[str]:
+    kinds = ["weight_ih", "weight_hh"]
+    return kinds + ["bias_ih", "bias_hh"] * module.bias + ["weight_hr"] * bool(module.proj_size)
+
+
+def make_torch(layer: Recurrent) -> nn.RNNBase:
+    """The torch module of the same function; ConfigError where torch has none."""
+    layout = _layout(TORCH, "torch", layer.cell.name)
+    if layer.merge != "concat" or layer.residual or layer.skip or layer.reverse:
+        raise ConfigError(message("Recurrent.to_torch", "torch has no merge, residual, skip or reverse option"))
+    options: dict[str, Any] = {"bidirectional": layer.bidirectional, "dropout": layer.dropout, "batch_first": True}
+    sizes = layer.input_size, layer.hidden_size, layer.num_layers
+    unit = layer.units[0]
+    if "P" in unit.sizes:
+        options["proj_size"] = unit.sizes["P"]
+    if layout.operator.startswith("RNN"):
+        module: nn.RNNBase = nn.RNN(*sizes, nonlinearity=layout.operator[4:].lower(), **options)
+    else:
+        module = getattr(nn, layout.operator)(*sizes, **options)
+    module = module.to(next(layer.parameters()))
+    for index, unit in enumerate(layer.units):
+        suffix = f"l{index // layer.directions}" + ("_reverse" if index % layer.directions else "")
+        stacked = {
+            "weight_ih": np.concatenate(_blocks(unit, layout, "W")),
+            "weight_hh": np.concatenate(_blocks(unit, layout, "U")),
+            "bias_ih": np.concatenate(_blocks(unit, layout, "b")),
+            "bias_hh": np.concatenate(_inner(unit, layout)),
+        }
+        if "proj_size" in options:
+            stacked["weight_hr"] = unit.named()["R.h"].detach().cpu().numpy()
+        for kind, value in stacked.items():
+            _set(getattr(module, f"{kind}_{suffix}"), value)
+    return module
+
+
+# --- Keras -----------------------------------------------------------------------------------------------------------
+
+
+def to_keras(layer: Recurrent) -> list[np.ndarray]:
+    """What `keras_layer.set_weights` takes, for one layer: kernel, recurrent kernel, bias of each direction."""
+    layout = _layout(KERAS, "keras", layer.cell.name)
+    _check_single(layer, "to_keras")
+    weights = []
+    for unit in layer.units:
+        weights += [np.concatenate(_blocks(unit, layout, family)).T for family in "WU"]
+        bias = np.concatenate(_blocks(unit, layout, "b"))
+        inner = np.concatenate(_inner(unit, layout))
+        weights.append(np.stack((bias, inner)) if layout.inner_bias else bias)
+    return weights
+
+
+def from_keras(layer: Recurrent, weights: Sequence[np.ndarray]) -> None:
+    """Copy `keras_layer.get_weights()` of the matching Keras layer into `layer`."""
+    layout = _layout(KERAS, "keras", layer.cell.name)
+    _check_single(layer, "from_keras")
+    if len(weights) != 3 * len(layer.units):
+        raise DataError(message("from_keras", f"{3 * len(layer.units)} arrays are needed, got {len(weights)}"))
+    for index, unit in enumerate(layer.units):
+        kernel, recurrent, bias = weights[3 * index : 3 * index + 3]
+        _fill(unit, layout, "W", np.asarray(kernel).T)
+        _fill(unit, layout, "U", np.asarray(recurrent).T)
+        outer, inner = bias if np.ndim(bias) == 2 else (bias, np.zeros_like(bias))
+        _fill_biases(unit, layout, outer, inner)
+
+
+# --- ONNX ------------------------------------------------------------------------------------------------------------
+
+
+def to_onnx(layer: Recurrent) -> dict[str, Any]:
+    """One layer as an ONNX operator: `operator`, `attributes` and the inputs W, R, B (and P for peepholes)."""
+    layout = _layout(ONNX, "onnx", layer.cell.name)
+    _check_single(layer, "to_onnx")
+    units = list(layer.units)
+    found: dict[str, Any] = {"operator": layout.operator, "attributes": dict(layout.attributes)}
+    found["attributes"] |= {"hidden_size": layer.hidden_size}
+    found["attributes"]["direction"] = (
+        "bidirectional" if layer.bidirectional else "reverse" if layer.reverse else "forward"
+    )
+    if "activations" in layout.attributes:
+        found["attributes"]["activations"] = list(layout.attributes["activations"]) * len(units)
+    found["W"] = np.stack([np.concatenate(_blocks(unit, layout, "W")) for unit in units])
+    found["R"] = np.stack([np.concatenate(_blocks(unit, layout, "U")) for unit in units])
+    found["B"] = np.stack([np.concatenate(_blocks(unit, layout, "b") + _inner(unit, layout)) for unit in units])
+    if layout.peepholes:
+        found["P"] = np.stack(
+            [
+                np.concatenate([unit.named()[f"p.{gate}"].detach().cpu().numpy() for gate in layout.peepholes])
+                for unit in units
+            ]
+        )
+    return found
+
+
+def from_onnx(layer: Recurrent, weights: Mapping[str, np.ndarray]) -> None:
+    """Copy the inputs W, R, B (and P) of an ONNX LSTM, GRU or RNN node into the matching one-layer `layer`."""
+    layout = _layout(ONNX, "onnx", layer.cell.name)
+    _check_single(layer, "from_onnx")
+    for index, unit in enumerate(layer.units):
+        _fill(unit, layout, "W", weights["W"][index])
+        _fill(unit, layout, "U", weights["R"][index])
+        outer, inner = np.split(np.asarray(weights["B"][index]), 2)
+        _fill_biases(unit, layout, outer, inner)
+        for gate, block in zip(
+            layout.peepholes, np.split(np.asarray(weights["P"][index]), 3) if layout.peepholes else []
+        ):
+            _set(unit.named()[f"p.{gate}"], block)
+
+
+def _check_single(layer: Recurrent, where: str) -> None:
+    if layer.num_layers != 1 or layer.residual or layer.skip:
+        raise ConfigError(
+            message(where, "one layer without residual or skip at a time", hint="convert each layer by itself.")
+        )

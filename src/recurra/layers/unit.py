@@ -1,0 +1,240 @@
+"""One cell in one direction: its parameters by name, its options as rewritten equations, its initial state."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from recurra.base.errors import ConfigError, ShapeError, message
+from recurra.base.state import restart
+from recurra.cells import CELLS
+from recurra.cells.interop import TORCH
+from recurra.equations.cell import Cell
+from recurra.equations.spec import CellSpec
+from recurra.equations.transform import with_projection, with_recurrent_dropout, with_zoneout
+from recurra.kernels import dispatch
+from recurra.kernels.reference.program import program
+from recurra.kernels.request import FusedLayout, Request
+from recurra.layers.initial import check_names, initialiser_for
+
+__all__ = ["Unit", "resolve", "torch_layout"]
+
+
+def resolve(cell: str | type[Cell] | Cell) -> Cell:
+    """A cell from its registered name, its class, or itself."""
+    if isinstance(cell, str):
+        return CELLS[cell]()
+    if isinstance(cell, type) and issubclass(cell, Cell):
+        return cell()
+    if isinstance(cell, Cell):
+        return cell
+    raise ConfigError(message("cell", f"must be a name, a Cell class or a Cell, got {cell!r}"))
+
+
+@cache
+def state_type(name: str, states: tuple[str, ...]) -> Any:
+    """The NamedTuple of a cell's states, each (B, size)."""
+    return namedtuple(f"{name}_state", states)  # noqa: PYI024 - the fields are known at run time only
+
+
+@cache
+def _torch_names() -> dict[str, str]:
+    """Fingerprint -> our cell's name, for the cells that torch has fused."""
+    return {CELLS[name]().spec.fingerprint: name for name in TORCH}
+
+
+def torch_layout(spec: CellSpec) -> FusedLayout | None:
+    """The torch operator that computes these equations, if there is one."""
+    name = _torch_names().get(spec.fingerprint)
+    if name is None:
+        return None
+    layout = TORCH[name]
+
+    def members(family: str) -> tuple[str, ...]:
+        return tuple(f"{family}.{gate}" if gate else family for gate in layout.gates)
+
+    inner = tuple(f"{layout.inner_bias[gate]}.{gate}" if gate in layout.inner_bias else None for gate in layout.gates)
+    hold = tuple(layout.hold.get(gate or "") for gate in layout.gates)
+    return FusedLayout(layout.operator, members("W"), members("U"), members("b"), inner, hold)
+
+
+class Unit(nn.Module):
+    """A cell over time, in one direction.
+
+    Parameters are registered under their names: `unit.W.i`, or `unit.b` where a family has no gates.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        sizes: Mapping[str, int],
+        *,
+        recurrent_dropout: float = 0.0,
+        zoneout: float | Mapping[str, float] = 0.0,
+        learned_initial_state: bool = False,
+        initializers: Mapping[str, str | float] | None = None,
+        generator: Generator | None = None,
+        backend: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.cell = cell
+        self.backend = backend
+        self.spec = with_projection(cell.spec) if "P" in sizes else cell.spec
+        self.sizes = {axis: size for axis, size in sizes.items() if axis in self.spec.axes}
+        self.recurrent_dropout = recurrent_dropout
+        self.zoneout = _zoneout(zoneout, self.spec)
+        self.fused = torch_layout(self.spec)
+        self._spec_eval = with_zoneout(self.spec, self.zoneout) if self.zoneout else self.spec
+        dropped = with_recurrent_dropout(self.spec) if recurrent_dropout else self.spec
+        self._spec_train = with_zoneout(dropped, self.zoneout) if self.zoneout else dropped
+        self.state_type = state_type(self.spec.name, self.spec.states)
+        self.state_sizes = tuple(self.sizes[self.spec.state_axes[state]] for state in self.spec.states)
+        self._register(initializers or {}, generator)
+        self.initial = (
+            nn.ParameterList(torch.zeros(size) for size in self.state_sizes) if learned_initial_state else None
+        )
+        self._packed: tuple[tuple[Any, ...], tuple[Tensor, ...]] | None = None
+
+    @property
+    def output_size(self) -> int:
+        """Width of the output."""
+        return self.state_sizes[0]
+
+    def _register(self, initializers: Mapping[str, str | float], generator: Generator | None) -> None:
+        check_names(initializers, self.spec)
+        for name, axes in self.spec.params.items():
+            shape = tuple(self.sizes[axis] for axis in axes)
+            fill = initialiser_for(name, self.spec, self.cell.initial, initializers)
+            value = nn.Parameter(fill(shape, generator).to(torch.get_default_dtype()))
+            family, _, gate = name.partition(".")
+            if not gate:
+                self.register_parameter(family, value)
+                continue
+            if family not in self._modules:
+                self.add_module(family, nn.Module())
+            self.get_submodule(family).register_parameter(gate, value)
+
+    def named(self) -> dict[str, Tensor]:
+        """The parameters by the names of the equations."""
+        found = {}
+        for name in self.spec.params:
+            family, _, gate = name.partition(".")
+            found[name] = getattr(getattr(self, family), gate) if gate else getattr(self, family)
+        return found
+
+    def initial_state(self, batch: int) -> Any:
+        """What `state=None` means: the learned state, or zeros; each (B, size)."""
+        if self.initial is not None:
+            return self.state_type(*(value.expand(batch, -1) for value in self.initial))
+        return self.zero_state(batch)
+
+    def zero_state(self, batch: int) -> Any:
+        """Zeros, each (B, size)."""
+        like = next(self.parameters())
+        return self.state_type(*(like.new_zeros(batch, size) for size in self.state_sizes))
+
+    def forward(
+        self, x: Tensor, state: Any = None, lengths: Tensor | None = None, resets: Tensor | None = None
+    ) -> tuple[Tensor, Any]:
+        """x (B, T, I) -> outputs (B, T, size) and the final state."""
+        batch = x.shape[0]
+        initial = self.initial_state(batch)
+        state = initial if state is None else state
+        if resets is not None and x.shape[1]:
+            # A restart before the first step is a matter of the initial state, and every backend can do that.
+            state = restart(state, initial, resets[:, 0])
+            later = resets[:, 1:]
+            resets = torch.nn.functional.pad(later, (1, 0)) if bool(later.any()) else None
+        spec = self._spec_train if self.training else self._spec_eval
+        request = Request(
+            spec,
+            self.named(),
+            x,
+            tuple(state),
+            tuple(initial),
+            lengths,
+            resets,
+            self._extras(spec, x.shape[1], batch),
+            self.fused if spec is self.spec else None,
+        )
+        y, final = dispatch.run(request, self.backend)
+        return y, self.state_type(*final)
+
+    def _extras(self, spec: CellSpec, steps: int, batch: int) -> dict[str, Tensor]:
+        """Masks and rates of this call, drawn from torch's global stream."""
+        like = next(self.parameters())
+        drawn: dict[str, Tensor] = {}
+        for extra in spec.extras:
+            kind, _, state = extra.name.partition("_")
+            size = self.sizes[extra.axis]
+            if kind == "drop":
+                keep = 1 - self.recurrent_dropout
+                drawn[extra.name] = like.new_empty(batch, size).bernoulli_(keep) / keep
+            elif self.training:
+                drawn[extra.name] = like.new_empty(steps, batch, size).bernoulli_(self.zoneout[state])
+            else:
+                drawn[extra.name] = like.new_full((1, 1), self.zoneout[state])
+        return drawn
+
+    def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """x (B, I) and state -> output (B, size) and the next state, straight through the step function.
+
+        Without gradients the stacked weights are kept between calls, until a parameter changes.
+        """
+        if self.training and self._spec_train.extras:
+            raise ConfigError(
+                message(
+                    "Recurrent.step",
+                    "recurrent dropout and zoneout keep one mask for a whole sequence, which single steps do not know",
+                    hint="call layer.eval() first, or run the sequence through the layer.",
+                )
+            )
+        spec = self._spec_eval
+        work = program(spec)
+        extras = self._extras(spec, 1, x.shape[0]) if spec.extras else {}
+        if torch.is_grad_enabled():
+            packed = work.pack(self.named())
+        else:
+            tensors = list(self.parameters())
+            key = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)  # noqa: SLF001 - the only counter
+            if self._packed is None or self._packed[0] != key:
+                self._packed = (key, tuple(part.contiguous() for part in work.pack(self.named())))
+            packed = self._packed[1]
+        after = work.step(*work.before(x, packed), *state, *(extras[extra.name] for extra in spec.extras), *packed)
+        return after[0], self.state_type(*after)
+
+    def check_state(self, state: Any, batch: int, where: str, x_shape: tuple[int, ...]) -> None:
+        """Raises ShapeError that names the state, what it must be and why."""
+        fields = getattr(state, "_fields", self.spec.states)
+        if not isinstance(state, tuple) or len(state) != len(self.spec.states) or fields != self.spec.states:
+            raise ShapeError(
+                message(where, f"must be the states ({', '.join(self.spec.states)}) of {self.cell.name}, got {fields}")
+            )
+        for name, size, value in zip(self.spec.states, self.state_sizes, state, strict=True):
+            if tuple(value.shape) != (batch, size):
+                axis = self.spec.state_axes[name]
+                raise ShapeError(
+                    message(
+                        f"{where}.{name}",
+                        f"must be (B, {axis}) = ({batch}, {size}), got {tuple(value.shape)}",
+                        f"B = {batch} from x {x_shape}; {axis} = {size} from cell {self.cell.name}.",
+                        hint=f"layer.zero_state({batch}) makes a fresh state; is this one from another layer?",
+                    )
+                )
+
+
+def _zoneout(rates: float | Mapping[str, float], spec: CellSpec) -> dict[str, float]:
+    """Rate per state, those that are 0 left out."""
+    if isinstance(rates, Mapping):
+        unknown = [state for state in rates if state not in spec.states]
+        if unknown:
+            raise ConfigError(
+                message("zoneout", f"{spec.name} has no state {unknown[0]}", f"It has: {', '.join(spec.states)}.")
+            )
+        return {state: rate for state, rate in rates.items() if rate}
+    return dict.fromkeys(spec.states, rates) if rates else {}
