@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
-__all__ = ["Callback", "When", "at", "every"]
+import torch
+from torch import nn
+
+from recurra.training.average import Average
+
+__all__ = ["Callback", "When", "at", "every", "looking"]
 
 When = Callable[[int], bool]
 
@@ -13,7 +19,7 @@ When = Callable[[int], bool]
 class Callback(NamedTuple):
     """`call(trainer)` after each iteration for which `when(iteration)` holds.
 
-    It runs in evaluation mode, without gradients and on random numbers of its own, so that looking changes nothing.
+    It runs as `looking` says, so that what it does changes nothing about the training.
     """
 
     when: When
@@ -35,3 +41,15 @@ def at(*iterations: int, then: int = 0) -> When:
     chosen = frozenset(iterations)
     last = max(chosen, default=0)
     return lambda iteration: iteration in chosen or (bool(then) and iteration > last and iteration % then == 0)
+
+
+@contextmanager
+def looking(model: nn.Module, average: Average | None, device: torch.device) -> Iterator[None]:
+    """Evaluation mode, averaged weights, no gradients; afterwards model and random numbers are as they were."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices), torch.no_grad(), average.applied(model) if average else nullcontext():
+        model.eval()
+        try:
+            yield
+        finally:
+            model.train()

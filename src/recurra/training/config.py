@@ -27,7 +27,7 @@ Fraction = Annotated[float, Meta(ge=0, le=1)]
 Decay = Annotated[float, Meta(ge=0, lt=1)]
 
 
-class GradientConfig(Settings):
+class GradientConfig(Settings, frozen=True):
     """How far the gradient goes back in time."""
 
     style: Literal["full", "chunked", "sliding", "exact"] = "full"
@@ -45,14 +45,14 @@ class GradientConfig(Settings):
             return
         if self.k1 is None and self.k2 is None:
             raise ValueError(f"style {self.style} needs k1 or k2")
-        k1, k2 = self.k1 or self.k2, self.k2 or self.k1
+        k1, k2 = self.k1 or self.k2 or 0, self.k2 or self.k1 or 0
         if self.style == "chunked" and k1 != k2:
             raise ValueError(f"style chunked has k1 = k2, got {k1} and {k2}")
-        if self.style == "sliding" and k1 > k2:  # pyright: ignore[reportOptionalOperand]
+        if self.style == "sliding" and k1 > k2:
             raise ValueError(f"style sliding needs k1 <= k2, got {k1} and {k2}")
 
 
-class OptimConfig(Settings):
+class OptimConfig(Settings, frozen=True):
     """The optimiser, its weight decay and the L1 and L2 penalties."""
 
     name: Literal["sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop", "asgd", "nt_asgd"] = "adamw"
@@ -77,7 +77,7 @@ class OptimConfig(Settings):
     """Adds l2/2 * sum w^2 to the loss."""
 
 
-class AverageConfig(Settings):
+class AverageConfig(Settings, frozen=True):
     """An average of the weights, used for evaluation and kept as the result."""
 
     kind: Literal["none", "ema", "uniform", "triggered"] = "none"
@@ -90,7 +90,7 @@ class AverageConfig(Settings):
     """Of triggered: evaluations that must all be better than the newest one."""
 
 
-class ScheduleConfig(Settings):
+class ScheduleConfig(Settings, frozen=True):
     """The learning rate by iteration, as a factor on the optimiser's."""
 
     name: Literal["constant", "step", "exponential", "cosine", "linear", "plateau"] = "constant"
@@ -112,7 +112,7 @@ class ScheduleConfig(Settings):
     """Of plateau: what counts as an improvement."""
 
 
-class ClipConfig(Settings):
+class ClipConfig(Settings, frozen=True):
     """Limits on the gradient, applied to the whole accumulated one."""
 
     norm: Rate | None = 1.0
@@ -121,7 +121,7 @@ class ClipConfig(Settings):
     """Largest absolute value of each entry (Graves 2013); applied before the norm."""
 
 
-class WatchConfig(Settings):
+class WatchConfig(Settings, frozen=True):
     """What happens when numbers go wrong."""
 
     nonfinite: Literal["stop", "skip"] = "stop"
@@ -135,7 +135,7 @@ class WatchConfig(Settings):
     window: Annotated[int, Meta(ge=10)] = 100
 
 
-class StoppingConfig(Settings):
+class StoppingConfig(Settings, frozen=True):
     """Which measure says what is best, and when to give up on more."""
 
     monitor: str = "loss"
@@ -147,7 +147,7 @@ class StoppingConfig(Settings):
     """What counts as an improvement."""
 
 
-class TrainConfig(Settings):
+class TrainConfig(Settings, frozen=True):
     """One training run. An iteration is one update of the weights."""
 
     iterations: Count = 0

@@ -126,7 +126,7 @@ def _plain(value: Any) -> Any:
 
 def _event_writer(folder: Path, iteration: int) -> Any:
     try:
-        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - heavy and optional
+        from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         hint = "pip install 'recurra[track]'; metrics.jsonl has the same numbers."
         raise MissingExtra(message("TensorBoard", "is not installed, so no events are written", hint=hint)) from error

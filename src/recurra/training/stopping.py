@@ -55,6 +55,10 @@ class Stopping:
         self.waited += 1
         return False
 
+    def forget(self) -> None:
+        """Let the next evaluation be the best so far."""
+        self.best = self.iteration = None
+
     def state_dict(self) -> dict[str, Any]:
         """Everything that `observe` changes."""
         return {"best": self.best, "iteration": self.iteration, "waited": self.waited}

@@ -31,9 +31,11 @@ from torch import Tensor
 from recurra.base.errors import ConfigError, DataError, message
 from recurra.base.state import State, detach, map_state
 from recurra.data.batch import Batch
+from recurra.training.bptt import bptt
+from recurra.training.config import GradientConfig
 from recurra.training.gradient import Carry, Due, GradientMethod, Model, Objective, between
 
-__all__ = ["Style", "tbptt"]
+__all__ = ["Style", "gradient_method", "tbptt"]
 
 Style = Literal["chunked", "sliding", "exact"]
 
@@ -60,6 +62,14 @@ def tbptt(k1: int, k2: int | None = None, style: Style = "sliding") -> GradientM
     if style == "exact":
         return lambda model, objective, batch, carry=None: _windows(model, objective, batch, carry, k1, k2, 1)
     raise ConfigError(message(where, "there are the styles 'chunked', 'sliding' and 'exact'"))
+
+
+def gradient_method(config: GradientConfig) -> GradientMethod:
+    """The method that the settings name, full BPTT included."""
+    if config.style == "full":
+        return bptt
+    k1, k2 = config.k1 or config.k2 or 0, config.k2 or config.k1 or 0
+    return tbptt(k1, k2, config.style)
 
 
 def _chunked(model: Model, objective: Objective, batch: Batch, carry: Carry | None, k: int) -> Iterator[Due]:

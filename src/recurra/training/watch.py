@@ -11,7 +11,7 @@ from collections import deque
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from recurra.base.errors import TrainingError, message
 from recurra.base.state import leaves
