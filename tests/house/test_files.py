@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from house.tree import PACKAGE, ROOT, SOURCES, all_names, name_of, parsed, within
 
 LINES = 500

@@ -6,6 +6,7 @@ import ast
 from pathlib import Path
 
 import pytest
+
 from house.tree import PACKAGE, SOURCES, imported, name_of, parsed
 
 FLOORS = {
@@ -29,7 +30,7 @@ FLOORS = {
 
 def room_of(module: str) -> str:
     """`recurra.layers.stack` -> `layers`; the package itself and what it re-exports -> `recurra`."""
-    first = (module.split(".") + [""])[1]
+    first = [*module.split("."), ""][1]
     return first if first in FLOORS else "recurra"
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+
 from house.tree import PACKAGE
 
 # Runs the command line as its script does, then says whether torch came along.
