@@ -1,0 +1,1 @@
+"""Floor 6b: the command `recurra`, one file per verb."""

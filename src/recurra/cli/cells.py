@@ -1,0 +1,137 @@
+"""List the recurrent cells: their equations, how many parameters they have, where they come from."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import textwrap
+from typing import Any
+
+from recurra.base.errors import ConfigError, message
+from recurra.cells import CELLS
+from recurra.cli.style import bold, dim
+from recurra.equations.cell import Cell
+from recurra.equations.show import equations, latex_equations
+
+__all__ = ["configure", "run"]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this verb."""
+    parser.add_argument("cell", nargs="?", help="one cell in full; without it all of them")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--latex", action="store_true", help="the equations as LaTeX, nothing else")
+    form.add_argument("--cite", action="store_true", help="the source, nothing else")
+    form.add_argument("--json", action="store_true", help="everything, for programs")
+    form.add_argument(
+        "--params",
+        nargs="+",
+        type=int,
+        metavar="SIZE",
+        help="count the parameters for input size I, hidden size H (and output size O where a cell has one)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what was asked for."""
+    chosen = [CELLS[arguments.cell]()] if arguments.cell else [cell() for _, cell in CELLS.items()]
+    if arguments.json:
+        facts = [_facts(cell) for cell in chosen]
+        print(json.dumps(facts[0] if arguments.cell else facts, ensure_ascii=False, indent=2))
+    elif arguments.latex:
+        print("\n\n".join(_titled(cell, latex_equations(cell.spec), len(chosen) > 1, "% ") for cell in chosen))
+    elif arguments.cite:
+        print("\n\n".join(_titled(cell, _source(cell), len(chosen) > 1) for cell in chosen))
+    elif arguments.params:
+        print("\n\n".join(_counted(cell, arguments.params, full=len(chosen) == 1) for cell in chosen))
+    elif arguments.cell:
+        print(_card(chosen[0]))
+    else:
+        print("\n\n".join(_entry(cell) for cell in chosen))
+        print(dim(f"\n{len(chosen)} cells. H hidden, I input, O output size. recurra cells NAME says more."))
+    return 0
+
+
+def _titled(cell: Cell, text: str, titled: bool, mark: str = "") -> str:
+    return f"{mark}{cell.name}\n{text}" if titled else text
+
+
+def _entry(cell: Cell) -> str:
+    head = f"{bold(cell.name)}  {dim(cell.spec.parameter_formula + ' parameters')}"
+    parts = [head, *textwrap.wrap(cell.title, 100, initial_indent="  ", subsequent_indent="  ")]
+    parts.append(textwrap.indent(equations(cell.spec), "    "))
+    parts.append(dim(textwrap.fill(_source(cell), 100, initial_indent="  ", subsequent_indent="  ")))
+    return "\n".join(parts)
+
+
+def _card(cell: Cell) -> str:
+    spec = cell.spec
+    shapes = [f"{name} ({', '.join(axes)}{',' if len(axes) == 1 else ''})" for name, axes in spec.params.items()]
+    rows = {
+        "states": ", ".join(f"{name} ({spec.state_axes[name]},)" for name in spec.states),
+        "parameters": ", ".join(shapes),
+        "count": spec.parameter_formula,
+        "one step": f"{_number(spec.dependent_products)} behind each other"
+        + ("; affine and elementwise in the state" if spec.is_affine_elementwise else ""),
+    }
+    lines = [bold(cell.name), *textwrap.wrap(cell.title, 100), "", textwrap.indent(equations(spec), "    "), ""]
+    for name, value in rows.items():
+        lines += textwrap.wrap(value, 100, initial_indent=f"{name:<12}", subsequent_indent=" " * 12)
+    return "\n".join([*lines, "", *textwrap.wrap(_source(cell), 100)])
+
+
+def _number(products: int) -> str:
+    return "1 matrix product" if products == 1 else f"{products} matrix products"
+
+
+def _counted(cell: Cell, sizes: list[int], *, full: bool) -> str:
+    spec = cell.spec
+    axes = [axis for axis in ("I", "H", "O") if axis in spec.axes]
+    if "O" in axes and len(sizes) == 2:
+        # A cell with an output axis is asked about beside others that have none: the output is as wide as the state.
+        sizes = [*sizes, sizes[1]]
+    if len(sizes) < len(axes) or min(sizes) < 1:
+        raise ConfigError(
+            message(
+                "recurra cells --params",
+                f"{cell.name} has the sizes {', '.join(axes)}, all at least 1; got {' '.join(map(str, sizes))}",
+                hint=f"recurra cells {cell.name} --params {' '.join(['128', '256', '10'][: len(axes)])}",
+            )
+        )
+    by_axis = dict(zip(("I", "H", "O"), sizes, strict=False))
+    total = spec.parameter_count(by_axis)
+    where = ", ".join(f"{axis} = {by_axis[axis]}" for axis in axes)
+    if not full:
+        return f"{cell.name:<20}{total:>14,}  {spec.parameter_formula}"
+    width = max(len(name) for name in spec.params)
+    lines = [f"{cell.name}: {spec.parameter_formula} = {total:,} parameters for {where}"]
+    for name, shape in spec.params.items():
+        lengths = [by_axis[axis] for axis in shape]
+        count = lengths[0] * lengths[1] if len(lengths) == 2 else lengths[0]
+        lines.append(f"  {name:<{width}}  {' x '.join(map(str, lengths)):>13}  {count:>12,}")
+    return "\n".join(lines)
+
+
+def _source(cell: Cell) -> str:
+    """What the docstring says after the equations: the letters, the conventions, the papers."""
+    paragraphs = inspect.cleandoc(type(cell).__doc__ or "").split("\n\n")
+    return " ".join(" ".join(part.split()) for part in paragraphs[1:] if not part.startswith(" "))
+
+
+def _facts(cell: Cell) -> dict[str, Any]:
+    spec = cell.spec
+    return {
+        "name": cell.name,
+        "title": cell.title,
+        "equations": equations(spec),
+        "latex": latex_equations(spec),
+        "states": {name: spec.state_axes[name] for name in spec.states},
+        "parameters": {name: list(axes) for name, axes in spec.params.items()},
+        "parameter_count": spec.parameter_formula,
+        "gates": list(spec.gates),
+        "dependent_products": spec.dependent_products,
+        "affine_elementwise": spec.is_affine_elementwise,
+        "cite": list(cell.cite),
+        "source": _source(cell),
+    }
