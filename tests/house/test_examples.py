@@ -10,7 +10,7 @@ import pytest
 
 from house.tree import PACKAGE, SOURCES, name_of
 
-WITH_EXAMPLES = [path for path in SOURCES if re.search(r"^ *>>> ", path.read_text(encoding="utf-8"), re.MULTILINE)]
+WITH_EXAMPLES = [path for path in SOURCES if re.search(r"^ *>>> (?!.*doctest: \+SKIP)", path.read_text(encoding="utf-8"), re.MULTILINE)]
 
 
 @pytest.mark.parametrize("path", WITH_EXAMPLES, ids=name_of)

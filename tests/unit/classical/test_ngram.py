@@ -96,10 +96,10 @@ sparse = pytest.mark.filterwarnings("ignore:KneserNey.fit. too few")
 @pytest.mark.parametrize("boundary", [None, 0])
 @pytest.mark.parametrize("order", [1, 2, 3, 5])
 def test_equal_to_the_textbook(order, boundary):
-    train, held_out = toy(400, 0), [*toy(120, 1), 9, 9, 3, 10, 0, 0, 4]
+    train, held_out = toy(1200, 0), [*toy(120, 1), 9, 9, 3, 10, 0, 0, 4]
     model = KneserNey.fit(np.array(train), 11, order, boundary)
     book = Textbook(train, 11, order, boundary)
-    assert order < 5 or book.discounts[5][1:] != FALLBACK_DISCOUNTS
+    assert order < 5 or any(found[1:] not in ((), FALLBACK_DISCOUNTS) for found in book.discounts)
     contexts = histories(held_out, order, boundary)
     expected = [math.log(book.p(history, token)) for history, token in zip(contexts, held_out, strict=True)]
     np.testing.assert_allclose(model.log_probabilities(np.array(held_out)), expected, rtol=0, atol=1e-12)
@@ -132,9 +132,8 @@ def test_blocks_make_no_difference(monkeypatch):
 @sparse
 def test_samples_follow_the_distribution():
     model = KneserNey.fit(np.array(toy(3000, 0)), 9, 3)
-    drawn = model.sample(4000, np.random.default_rng(0), context=[1, 2])
-    again = model.sample(4000, np.random.default_rng(0), context=[1, 2])
-    assert np.array_equal(drawn, again)
+    drawn = model.sample(2000, np.random.default_rng(0), context=[1, 2])
+    assert np.array_equal(model.sample(50, np.random.default_rng(0), context=[1, 2]), drawn[:50])
     # What the model wrote surprises it by about its own entropy.
     entropy = np.mean([-(p * np.log(p)).sum() for p in map(model.probabilities, pairwise(drawn))])
     assert abs(model.evaluate(drawn, history=[1, 2]) - entropy) < 0.05
