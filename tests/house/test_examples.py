@@ -10,7 +10,8 @@ import pytest
 
 from house.tree import PACKAGE, SOURCES, name_of
 
-WITH_EXAMPLES = [path for path in SOURCES if re.search(r"^ *>>> (?!.*doctest: \+SKIP)", path.read_text(encoding="utf-8"), re.MULTILINE)]
+EXAMPLE = re.compile(r"^ *>>> (?!.*doctest: \+SKIP)", re.MULTILINE)
+WITH_EXAMPLES = [path for path in SOURCES if EXAMPLE.search(path.read_text(encoding="utf-8"))]
 
 
 @pytest.mark.parametrize("path", WITH_EXAMPLES, ids=name_of)
