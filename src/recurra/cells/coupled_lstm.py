@@ -15,8 +15,8 @@ class CoupledLSTM(Cell):
         c' = f ⊙ c + (1 - f) ⊙ g
         h' = o ⊙ tanh(c')
 
-    x input, h output, c cell state. The forget bias starts at 1. Greff et al. 2017, arXiv:1503.04069 (variant CIFG). ONNX
-    (`input_forget=1`) couples the other way round, f = 1 - i: the same cell with W, U and b of the gate negated.
+    x input, h output, c cell state. The forget bias starts at 1. Greff et al. 2017, arXiv:1503.04069 (variant CIFG).
+    ONNX (`input_forget=1`) couples the other way round, f = 1 - i: the same cell with W, U and b of the gate negated.
     """
 
     states = "h", "c"

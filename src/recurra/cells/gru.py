@@ -14,8 +14,8 @@ class GRU(Cell):
         n = tanh(W_n x + b_n + r ⊙ (U_n h + a_n))
         h' = (1 - z) ⊙ n + z ⊙ h
 
-    x input, h output and state, r reset gate, z update gate, a the bias inside the reset. Sign convention: z = 1 keeps the
-    old state (in `gru_v1` it takes the candidate). Cho et al. 2014, arXiv:1406.1078v1.
+    x input, h output and state, r reset gate, z update gate, a the bias inside the reset. Sign convention: z = 1 keeps
+    the old state (in `gru_v1` it takes the candidate). Cho et al. 2014, arXiv:1406.1078v1.
     """
 
     states = "h"

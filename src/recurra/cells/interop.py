@@ -7,7 +7,7 @@ the opposite sense, so that W, U and b of it change sign; None is a slot that ou
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 __all__ = ["KERAS", "ONNX", "TORCH", "Layout"]
 
@@ -22,9 +22,13 @@ class Layout(NamedTuple):
     # Gates whose recurrent product has a bias of its own, and the family that holds it.
     inner_bias: Mapping[str, str] = {}
     peepholes: tuple[str, ...] = ()
-    attributes: Mapping[str, object] = {}
+    attributes: Mapping[str, Any] = {}
     # What makes the operator keep its state at a step: gate -> the value it must take. Empty: it has no such gate.
     hold: Mapping[str, int] = {}
+
+    def inner(self, gate: Gate) -> str | None:
+        """The name of the gate's second bias, if it has one."""
+        return f"{self.inner_bias[gate]}.{gate}" if gate and gate in self.inner_bias else None
 
 
 _ONLY: tuple[Gate, ...] = ("",)

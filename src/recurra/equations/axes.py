@@ -46,6 +46,9 @@ def infer(
     shapes: dict[Expr, tuple[_Axis, ...]] = {leaf: tuple(_Axis(name) for name in axes) for leaf, axes in leaves.items()}
     _rank_params(order, shapes, fail)
     for node in order:
+        if node.op == "param":
+            # Not an argument of anything: it becomes a state as it is.
+            shapes.setdefault(node, (_Axis(),))
         if node not in shapes:
             shapes[node] = _shape(node, shapes, scalars, fail)
     for node, axis in same:
@@ -89,6 +92,8 @@ def _shape(
     if kind == "outer":
         return (shapes[node.args[0]][0], shapes[node.args[1]][0])
     parts = [shapes[arg] for arg in node.args if not scalars[arg]]
+    if not parts:
+        raise fail(node, "needs a vector, its argument is a scalar", "")
     for part in parts[1:]:
         if len(part) != len(parts[0]) or not all(_unify(a, b) for a, b in zip(parts[0], part, strict=True)):
             have = " and ".join("(" + ",".join(axis.root().name or "?" for axis in part) + ",)" for part in parts)

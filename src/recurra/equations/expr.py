@@ -6,10 +6,11 @@ facts about them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from types import CodeType
 import sys
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from numbers import Real
+from types import CodeType, FrameType
 from weakref import WeakValueDictionary
 
 from recurra.base.errors import EquationError, message
@@ -75,6 +76,11 @@ class Expr:
     def __gt__(self, other: Expr | float) -> Expr:
         return make("less", lift(other), self)
 
+    def __le__(self, other: object) -> Expr:
+        raise _misuse("`<=` and `>=` are not in the op set", "compare with `<` or `>`.")
+
+    __ge__ = __le__
+
     def __bool__(self) -> bool:
         raise _misuse(
             "a symbol has no truth value: equations cannot branch with `if`, `and` or `max()`",
@@ -87,6 +93,21 @@ class Expr:
     def __getitem__(self, item: object) -> Expr:
         raise _misuse("a symbol cannot be unpacked or indexed", "give each gate a name: W.i, W.f.")
 
+    def __float__(self) -> float:
+        raise _misuse("a symbol has no value yet", "use the functions of recurra, not those of math.")
+
+    # numpy would spread a symbol over its array; so it leaves the operation to us, and `lift` says what is wrong.
+    __array_ufunc__ = None
+
+    @classmethod
+    def __torch_function__(cls, function: object, *_: object) -> Expr:
+        name = getattr(function, "__name__", str(function))
+        raise _misuse(f"torch's `{name}` cannot take a symbol", "use the functions of recurra, as recurra.tanh.")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # A copy, or what is unpickled, must be the same object as the expression that is already there.
+        return _made_again, (self.op, self.args, self.value)
+
 
 class Positions:
     """Where in a step function each node was first written; used to point errors at it."""
@@ -98,7 +119,8 @@ class Positions:
 
     def note(self, node: Expr | None) -> None:
         """Remember the line of the step function that is being run."""
-        frame = sys._getframe(2)  # noqa: SLF001 - the caller's line is what the user needs to see
+        # The caller's line is what the user needs to see.
+        frame: FrameType | None = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]
         while frame is not None and frame.f_code is not self.code:
             frame = frame.f_back
         if frame is not None:
@@ -111,7 +133,7 @@ _recording: list[Positions] = []
 
 
 @contextmanager
-def recording(code: CodeType) -> Iterator[Positions]:
+def recording(code: CodeType) -> Generator[Positions]:
     """While the block runs, nodes remember the line of `code` that made them."""
     positions = Positions(code)
     _recording.append(positions)
@@ -136,6 +158,10 @@ def make(op: str, *args: Expr, value: str | float | None = None) -> Expr:
     return node
 
 
+def _made_again(op: str, args: tuple[Expr, ...], value: str | float | None) -> Expr:
+    return make(op, *args, value=value)
+
+
 def const(number: float) -> Expr:
     """A number as a node."""
     return make("const", value=float(number))
@@ -148,8 +174,9 @@ def lift(value: object) -> Expr:
     node = getattr(value, "symbol", None)
     if isinstance(node, Expr):
         return node
-    if isinstance(value, (int, float)):
-        return const(value)
+    # numpy's numbers are Real too.
+    if isinstance(value, Real):
+        return const(float(value))
     raise _misuse(
         f"cannot compute with {type(value).__name__} {value!r}",
         "equations hold symbols and Python numbers; tensors come in when the cell runs.",

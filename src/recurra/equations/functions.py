@@ -93,7 +93,7 @@ def softmax(a: Operand) -> Expr:
 
 
 def layer_norm(a: Operand, eps: float = 1e-5) -> Expr:
-    """(a - mean) / sqrt(variance + eps) over the vector (Ba et al. 2016); multiply by a gain and add a bias yourself."""
+    """(a - mean) / sqrt(variance + eps) over the vector (Ba et al. 2016); gain and bias are yours to write."""
     return make("layer_norm", lift(a), value=eps)
 
 

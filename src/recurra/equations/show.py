@@ -107,20 +107,25 @@ def latex_equations(spec: CellSpec) -> str:
 
 
 def _lines(spec: CellSpec, spelling: _Spelling) -> list[tuple[str, str]]:
-    nexts = {node: f"{state}'" for state, node in reversed(spec.after.items()) if node.args}
+    nexts = {node: f"{state}'" for state, node in reversed(list(spec.after.items())) if node.args}
     symbols: dict[Expr, str] = {}
     for name, node in spec.names:
         symbols.setdefault(node, nexts.get(node) or _name(name, spelling))
     done: dict[Expr, str] = dict(symbols)
     for state, node in spec.after.items():
         done.setdefault(node, f"{state}'")
-    printed = []
+    printed: list[tuple[str, str]] = []
     for node, name in done.items():
         if node.args:
             inside = {other: symbol for other, symbol in symbols.items() if other is not node}
             printed.append((name, _print(node, inside, spelling)[0]))
-    extra = [(f"{state}'", done[node]) for state, node in spec.after.items() if node.args and done[node] != f"{state}'"]
-    return printed + extra
+    for state, node in spec.after.items():
+        # Two states of one value, or a state that becomes a leaf: c' = h.
+        if not node.args:
+            printed.append((f"{state}'", _print(node, {}, spelling)[0]))
+        elif done[node] != f"{state}'":
+            printed.append((f"{state}'", done[node]))
+    return printed
 
 
 def _print(node: Expr, symbols: Mapping[Expr, str], spelling: _Spelling) -> tuple[str, int]:
@@ -129,14 +134,15 @@ def _print(node: Expr, symbols: Mapping[Expr, str], spelling: _Spelling) -> tupl
         return symbols[node], 9
     if node.op == "const":
         number = float(node.value or 0.0)
-        return (f"{int(number)}" if number.is_integer() else f"{number:g}"), 9
+        # `h (-1)`: without the parentheses a negative factor would read as a difference.
+        return (f"{int(number)}" if number.is_integer() else f"{number:g}"), 9 if number >= 0 else _TIGHTNESS["neg"]
     if not node.args:
         return _name(str(node.value), spelling), 9
     tight = _TIGHTNESS.get(node.op, 9)
     op = node.op
     if op == "mul" and any(is_scalar(arg) for arg in node.args):
         op = "scale"
-    parts = []
+    parts: list[str] = []
     for index, arg in enumerate(node.args):
         printed, binds = _print(arg, symbols, spelling)
         needs = tight + (index == 1 and node.op in ("sub", "div"))

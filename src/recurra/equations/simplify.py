@@ -5,24 +5,31 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 
-from recurra.equations.expr import Expr, const, make, topological
+from recurra.equations.expr import Expr, const, is_scalar, make, topological
 
 __all__ = ["regroup", "simplify"]
 
+# All maps, so that a backend never meets a function of numbers alone: `sqrt(0.5) * h` is a number times h.
 _FOLD: Mapping[str, Callable[..., float]] = {
-    "add": lambda a, b: a + b,
-    "sub": lambda a, b: a - b,
-    "mul": lambda a, b: a * b,
-    "div": lambda a, b: a / b if b else math.nan,
-    "neg": lambda a: -a,
-    "sigmoid": lambda a: 1 / (1 + math.exp(-a)) if a > -700 else 0.0,
+    "add": float.__add__,
+    "sub": float.__sub__,
+    "mul": float.__mul__,
+    "div": float.__truediv__,
+    "neg": float.__neg__,
+    "sigmoid": lambda a: 0.5 + 0.5 * math.tanh(0.5 * a),
     "tanh": math.tanh,
     "relu": lambda a: max(a, 0.0),
-    "exp": lambda a: math.exp(a) if a < 700 else math.inf,
+    "exp": math.exp,
+    "log": math.log,
+    "softplus": lambda a: max(a, 0.0) + math.log1p(math.exp(-abs(a))),
     "abs": abs,
+    "sqrt": math.sqrt,
     "minimum": min,
     "maximum": max,
     "less": lambda a, b: float(a < b),
+    "select": lambda a, b, c: b if a else c,
+    "sum": lambda a: a,
+    "mean": lambda a: a,
 }
 
 
@@ -37,8 +44,8 @@ def simplify(roots: Iterable[Expr]) -> list[Expr]:
 
 def _rewrite(node: Expr, args: tuple[Expr, ...]) -> Expr:
     values = [float(arg.value or 0.0) if arg.op == "const" else None for arg in args]
-    if args and node.op in _FOLD and None not in values:
-        return const(_FOLD[node.op](*values))
+    if node.op in _FOLD and None not in values:
+        return const(_folded(node.op, values))
     match node.op, args, values:
         case ("add", (a, b), (va, vb)) if va == 0 or vb == 0:
             return b if va == 0 else a
@@ -60,10 +67,20 @@ def _rewrite(node: Expr, args: tuple[Expr, ...]) -> Expr:
             return a.args[0]
         case ("minimum" | "maximum", (a, b), _) if a is b:
             return a
-        case ("select", (_, b, c), _) if b is c:
+        case ("select", (_, b, c), _) if b is c and not is_scalar(b):
             return b
         case _:
             return make(node.op, *args, value=node.value) if args else node
+
+
+def _folded(op: str, values: list[float | None]) -> float:
+    try:
+        return _FOLD[op](*values)
+    except (ZeroDivisionError, ValueError):
+        # 1 / 0, log(-1): as in floating point, where Python raises.
+        return math.nan
+    except OverflowError:
+        return math.inf
 
 
 def regroup(roots: Iterable[Expr], early: Callable[[Expr], bool]) -> list[Expr]:

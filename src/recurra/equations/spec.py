@@ -111,7 +111,7 @@ class CellSpec:
 
     @cached_property
     def dependent_products(self) -> int:
-        """Products that must run one after the other in a step: 1 for an LSTM, 2 where a gate resets before one."""
+        """Products that must run one after another in a step: 1 for an LSTM, 2 where a gate resets before one."""
         return max(self.level[node] for node in self.after.values())
 
     @cached_property
@@ -124,7 +124,7 @@ class CellSpec:
 
     @cached_property
     def is_affine_elementwise(self) -> bool:
-        """True when each next state is elementwise and affine in the states: then a parallel scan over time is legal."""
+        """True when each next state is elementwise and affine in the states: then a parallel scan is legal."""
         degree: dict[Expr, float] = {}
         for node in self.nodes:
             below = [degree[arg] for arg in node.args]

@@ -8,7 +8,7 @@ import linecache
 import sys
 from collections.abc import Callable, Mapping
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, cast
 
 from recurra.base.errors import EquationError, message, nearest
 from recurra.equations import show
@@ -81,6 +81,10 @@ def trace(
         returned, local = _run(name, step, code, arguments)
     after = _returned(name, code, returned, states)
 
+    for state in state_axes or {}:
+        if state not in states:
+            close = ", ".join(nearest(state, states))
+            raise EquationError(message(name, f"`axes` names {state!r}, which is no state", f"The states are: {close}."))
     axes = {state: (state_axes or {}).get(state, "H") for state in states}
     live = set(topological(after.values()))
     names = tuple(
@@ -90,6 +94,16 @@ def trace(
     )
     order = topological([*(node for _, node in names), *after.values()])
     _check_used(name, order, states, families)
+    for key, value in local.items():
+        if isinstance(value, Expr) and value not in live and value.args:
+            raise EquationError(
+                message(
+                    f"{name}.step",
+                    f"`{key}` = `{show.text(value)}` is computed and never used",
+                    _at(code, positions, value),
+                    hint="its parameters would not exist; use it or drop it.",
+                )
+            )
 
     def fail(node: Expr, fact: str, hint: str) -> EquationError:
         return EquationError(
@@ -119,9 +133,12 @@ def _check_rebinding(name: str, code: CodeType, guarded: tuple[str, ...]) -> Non
     """A state's name must keep its meaning: after `c = f * c + ...` nobody can tell which c is meant."""
     replaced: dict[str, int | None] = {}
     for instruction in dis.get_instructions(code):
-        operands = instruction.argval if isinstance(instruction.argval, tuple) else (instruction.argval,)
+        # From Python 3.12 on, one instruction may store or load two locals.
+        argval: Any = instruction.argval
+        operands = cast("tuple[Any, ...]", argval if isinstance(argval, tuple) else (argval,))
         actions = [part for part in instruction.opname.replace("__", "_").split("_") if part in ("STORE", "LOAD")]
-        if "FAST" not in instruction.opname:
+        # A local that an inner function reads is stored and loaded by DEREF.
+        if "FAST" not in instruction.opname and "DEREF" not in instruction.opname:
             continue
         line = instruction.positions.lineno if instruction.positions else None
         for action, operand in zip(actions, operands, strict=False):
@@ -161,12 +178,12 @@ def _run(name: str, step: Callable[..., Any], code: CodeType, arguments: list[An
 
 
 def _returned(name: str, code: CodeType, returned: Any, states: tuple[str, ...]) -> dict[str, Expr]:
-    values = returned if isinstance(returned, tuple) else (returned,)
+    values = cast("tuple[Any, ...]", returned if isinstance(returned, tuple) else (returned,))
     if len(values) != len(states):
         raise EquationError(
             message(
                 f"{name}.step",
-                f"must return {len(states)} next state{'s' * (len(states) > 1)} ({', '.join(states)}), got {len(values)}",
+                f"must return {len(states)} next states ({', '.join(states)}), got {len(values)}",
                 _line(code, None),
                 hint="one value per state, in the order of `states`; the first is also the output.",
             )
@@ -191,6 +208,15 @@ def _check_used(name: str, order: list[Expr], states: tuple[str, ...], families:
                 )
             )
     for family in families:
+        gated = next((member for member in sorted(read) if member.startswith(f"{family}.")), None)
+        if gated and any(node.op == "param" and node.value == family for node in order):
+            raise EquationError(
+                message(
+                    f"{name}.step",
+                    f"the parameter `{family}` is used both by itself and as `{gated}`",
+                    hint=f"give each use a name: {family}.a, {family}.b.",
+                )
+            )
         if family not in read:
             raise EquationError(
                 message(f"{name}.step", f"the parameter `{family}` is never used", hint="drop it from the arguments.")

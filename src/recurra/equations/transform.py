@@ -45,7 +45,7 @@ def with_zoneout(spec: CellSpec, states: Iterable[str]) -> CellSpec:
     arXiv:1606.01305.
     """
     after = dict(spec.after)
-    extras = []
+    extras: list[Extra] = []
     for state in states:
         zone = make("extra", value=f"zone_{state}")
         after[state] = zone * make("state", value=state) + (1 - zone) * spec.after[state]
@@ -62,14 +62,9 @@ def with_projection(spec: CellSpec) -> CellSpec:
     projected = make("matmul", make("param", value=f"R.{output}"), spec.after[output])
     axes = {**spec.state_axes, output: "P"}
 
-    def fail(node: Expr, fact: str, hint: str) -> EquationError:
-        return EquationError(
-            message(
-                f"projection of {spec.name}",
-                f"`{show.text(node)}` {fact}",
-                hint=f"this cell uses {output} elementwise too, so it cannot change its size; project after the layer.",
-            )
-        )
+    def fail(node: Expr, fact: str, _: str) -> EquationError:
+        hint = f"this cell uses {output} elementwise too, so it cannot change its size; project after the layer."
+        return EquationError(message(f"projection of {spec.name}", f"`{show.text(node)}` {fact}", hint=hint))
 
     after = {**spec.after, output: projected}
     shapes = infer(after.values(), _leaf_axes(spec, axes), [(node, axes[s]) for s, node in after.items()], fail)
@@ -104,7 +99,7 @@ def _rebuilt(
     spec: CellSpec, after: Mapping[str, Expr], moved: Mapping[Expr, Expr], extras: tuple[Extra, ...]
 ) -> CellSpec:
     def fail(node: Expr, fact: str, hint: str) -> EquationError:
-        return EquationError(message(spec.name, f"`{show.text(node)}` {fact}", hint=hint))
+        return EquationError(message(spec.name, f"`{show.text(node)}` {fact}", hint=hint or None))
 
     leaves = _leaf_axes(spec, spec.state_axes) | {make("extra", value=extra.name): (extra.axis,) for extra in extras}
     shapes = infer(after.values(), leaves, [(node, spec.state_axes[s]) for s, node in after.items()], fail)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from recurra.equations.expr import Expr, topological
+from recurra.equations.expr import Expr, is_scalar, topological
 from recurra.equations.simplify import regroup, simplify
 from recurra.equations.spec import CellSpec
 
@@ -128,7 +128,8 @@ class Plan:
             if product in self.roots or len(users) != 1 or users[0].op != "add":
                 return stack
             others = [arg for arg in users[0].args if arg is not product]
-            if len(others) != 1 or self.kind(others[0]) != kind or others[0].op == "const":
+            # A scalar has not the width of the product, so it cannot be stacked with the others' terms.
+            if len(others) != 1 or self.kind(others[0]) != kind or is_scalar(others[0]):
                 return stack
             if kind == "hoisted" and (len(self.users[others[0]]) > 1 or others[0] in self.roots):
                 return stack

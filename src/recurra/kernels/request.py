@@ -31,7 +31,7 @@ class Request:
     """Run `spec` over x (B, T, I) from `state`, forward in time.
 
     state, initial: one tensor (B, size) per state; `initial` is what a reset goes back to.
-    lengths: (B,) int64 or None; from there on the state stands still and the output is 0.
+    lengths: (B,) int64 or None; from there on the state stands still and the output is 0; x is 0 there.
     resets: (B, T) bool or None; true restarts the row before it reads step t.
     extras: per name of spec.extras, (B, size) or broadcastable for all steps, or (T, B, size) one per step.
     """
@@ -52,10 +52,10 @@ class Backend(Protocol):
 
     name: str
 
-    def refuses(self, request: Request) -> str | None:
+    def refuses(self, request: Request, /) -> str | None:
         """Why this backend cannot run the request; None when it can."""
         ...
 
-    def run(self, request: Request) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def run(self, request: Request, /) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Outputs (B, T, size) and the final state."""
         ...

@@ -42,7 +42,6 @@ class TorchNN:
         if request.lengths is not None:
             moments = torch.arange(x.shape[1], device=x.device)
             valid = (moments < request.lengths.to(x.device)[:, None]).unsqueeze(-1)
-            x = torch.where(valid, x, x.new_zeros(()))
             if any(value is not None for value in layout.hold):
                 x = torch.cat((x, (~valid).to(x.dtype)), -1)
                 weights[0] = torch.cat((weights[0], _holding_column(layout, weights[0])), 1)

@@ -24,10 +24,10 @@ Layer = TypeVar("Layer", bound="Recurrent")
 def _blocks(unit: Unit, layout: Layout, family: str) -> list[np.ndarray]:
     """The gates of a family in the tool's order and sense; zeros in slots that the cell has no gate for."""
     named = {name: tensor.detach().cpu().numpy() for name, tensor in unit.named().items()}
-    blocks = []
+    blocks: list[np.ndarray] = []
     for gate in layout.gates:
         if gate is None:
-            blocks.append(np.zeros_like(named[f"{family}.{layout.gates[0].lstrip('-')}"]))
+            blocks.append(np.zeros_like(blocks[0]))
             continue
         value = named[_member(family, gate)]
         blocks.append(-value if gate.startswith("-") else value)
@@ -44,10 +44,8 @@ def _inner(unit: Unit, layout: Layout) -> list[np.ndarray]:
     named = {name: tensor.detach().cpu().numpy() for name, tensor in unit.named().items()}
     size = unit.sizes["H"]
     like = next(iter(named.values()))
-    return [
-        named[f"{layout.inner_bias[gate]}.{gate}"] if gate in layout.inner_bias else np.zeros(size, like.dtype)
-        for gate in layout.gates
-    ]
+    names = [layout.inner(gate) for gate in layout.gates]
+    return [np.zeros(size, like.dtype) if name is None else named[name] for name in names]
 
 
 def _fill(unit: Unit, layout: Layout, family: str, stacked: np.ndarray) -> None:
@@ -66,8 +64,9 @@ def _fill_biases(unit: Unit, layout: Layout, outer: np.ndarray, inner: np.ndarra
     for gate, first, second in pairs:
         if gate is None:
             continue
-        if gate in layout.inner_bias:
-            _set(named[f"{layout.inner_bias[gate]}.{gate}"], second)
+        name = layout.inner(gate)
+        if name is not None:
+            _set(named[name], second)
             second = np.zeros_like(second)
         total = first + second
         _set(named[_member("b", gate)], -total if gate.startswith("-") else total)
@@ -112,7 +111,7 @@ def load_torch(cls: type[Layer], module: nn.RNNBase) -> Layer:
         if module.bias:
             _fill_biases(unit, layout, weight["bias_ih"], weight["bias_hh"])
         else:
-            for name, parameter in unit.named().items():
+            for parameter in unit.named().values():
                 if parameter.dim() == 1:
                     _set(parameter, np.zeros(tuple(parameter.shape), weight["weight_ih"].dtype))
         if module.proj_size:
@@ -222,9 +221,8 @@ def from_onnx(layer: Recurrent, weights: Mapping[str, np.ndarray]) -> None:
         _fill(unit, layout, "U", weights["R"][index])
         outer, inner = np.split(np.asarray(weights["B"][index]), 2)
         _fill_biases(unit, layout, outer, inner)
-        for gate, block in zip(
-            layout.peepholes, np.split(np.asarray(weights["P"][index]), 3) if layout.peepholes else []
-        ):
+        peepholes = np.split(np.asarray(weights["P"][index]), 3) if layout.peepholes else []
+        for gate, block in zip(layout.peepholes, peepholes, strict=True):
             _set(unit.named()[f"p.{gate}"], block)
 
 

@@ -19,14 +19,19 @@ Initialiser = Callable[[tuple[int, ...], Generator | None], Tensor]
 INITIALISERS: Registry[Initialiser] = Registry("initialiser")
 
 
+def _fans(shape: tuple[int, ...]) -> int:
+    """Fan in + fan out; a vector is a diagonal matrix."""
+    return sum(shape) * (3 - len(shape))
+
+
 @INITIALISERS.register("zeros")
-def zeros(shape: tuple[int, ...], generator: Generator | None) -> Tensor:
+def zeros(shape: tuple[int, ...], _: Generator | None) -> Tensor:
     """All 0."""
     return torch.zeros(shape)
 
 
 @INITIALISERS.register("ones")
-def ones(shape: tuple[int, ...], generator: Generator | None) -> Tensor:
+def ones(shape: tuple[int, ...], _: Generator | None) -> Tensor:
     """All 1; on a forget bias, the start of Gers et al. 2000 and Jozefowicz et al. 2015."""
     return torch.ones(shape)
 
@@ -34,14 +39,14 @@ def ones(shape: tuple[int, ...], generator: Generator | None) -> Tensor:
 @INITIALISERS.register("glorot_uniform")
 def glorot_uniform(shape: tuple[int, ...], generator: Generator | None) -> Tensor:
     """U(-a, a), a = sqrt(6 / (fan in + fan out)). Glorot and Bengio 2010."""
-    bound = math.sqrt(6 / (sum(shape) if len(shape) > 1 else 2 * shape[0]))
+    bound = math.sqrt(6 / _fans(shape))
     return (torch.rand(shape, generator=generator) * 2 - 1) * bound
 
 
 @INITIALISERS.register("glorot_normal")
 def glorot_normal(shape: tuple[int, ...], generator: Generator | None) -> Tensor:
     """N(0, 2 / (fan in + fan out)). Glorot and Bengio 2010."""
-    return torch.randn(shape, generator=generator) * math.sqrt(2 / (sum(shape) if len(shape) > 1 else 2 * shape[0]))
+    return torch.randn(shape, generator=generator) * math.sqrt(2 / _fans(shape))
 
 
 @INITIALISERS.register("torch_uniform")
@@ -61,7 +66,7 @@ def orthogonal(shape: tuple[int, ...], generator: Generator | None) -> Tensor:
 
 
 @INITIALISERS.register("identity")
-def identity(shape: tuple[int, ...], generator: Generator | None) -> Tensor:
+def identity(shape: tuple[int, ...], _: Generator | None) -> Tensor:
     """The identity: IRNN (Le, Jaitly and Hinton 2015)."""
     return torch.eye(*shape)
 
@@ -119,4 +124,4 @@ def _named(value: str | float, name: str) -> Initialiser:
         return INITIALISERS[value]
     if not isinstance(value, (int, float)):
         raise ConfigError(message("initializers", f"{name} must be an initialiser's name or a number, got {value!r}"))
-    return lambda shape, generator: torch.full(shape, float(value))
+    return lambda shape, _: torch.full(shape, float(value))

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from recurra.base.errors import ConfigError, ShapeError, message, nearest
 from recurra.equations.cell import Cell
 from recurra.layers.convert import load_torch, make_torch
-from recurra.layers.sequence import flip, flip_resets
+from recurra.layers.sequence import flip, flip_resets, valid_mask
 from recurra.layers.stream import Stream
 from recurra.layers.unit import Unit, resolve
 
@@ -56,6 +56,7 @@ class Recurrent(nn.Module):
         initializers: initialiser name or number per parameter or family: {"U": "identity", "b.f": 2.0}.
         generator: random stream of the initial weights.
         backend: insist on one backend ("reference", "torchnn"); by default the first that can run the call.
+
     """
 
     def __init__(
@@ -142,6 +143,7 @@ class Recurrent(nn.Module):
 
         Returns:
             Outputs (B, T, output_width) and the state after each row's last valid step.
+
         """
         if isinstance(x, PackedSequence):
             if lengths is not None:
@@ -150,12 +152,15 @@ class Recurrent(nn.Module):
             y, state = self.forward(padded, state, sizes.to(padded.device), resets)
             return pack_padded_sequence(y, sizes, batch_first=True, enforce_sorted=False), state
         lengths = self._check_call(x, state, lengths, resets)
+        if lengths is not None:
+            # Whatever stands on the padding, even NaN, must not reach a product: 0 times NaN is NaN in a gradient.
+            x = torch.where(valid_mask(lengths, x.shape[1]).unsqueeze(-1), x, x.new_zeros(()))
         final: list[Any] = []
         below, outputs = x, []
         for layer in range(self.num_layers):
             read = torch.cat((below, x), -1) if self.skip and layer else below
             y = self._layer(layer, read, state, lengths, resets, final)
-            below = self._join(layer, read, y)
+            below = self._join(read, y)
             outputs.append(below)
             if self.dropout and layer < self.num_layers - 1:
                 below = nn.functional.dropout(below, self.dropout, self.training)
@@ -176,11 +181,11 @@ class Recurrent(nn.Module):
             final.append(last)
         return _MERGES[self.merge](*parts) if len(parts) == 2 else parts[0]
 
-    def _join(self, layer: int, read: Tensor, y: Tensor) -> Tensor:
+    def _join(self, read: Tensor, y: Tensor) -> Tensor:
         return y + read if self.residual and y.shape == read.shape else y
 
     def step(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        """One time step: x (B, I) and state -> output (B, output_width) and the next state. For streams and decoders."""
+        """One time step, for streams and decoders: x (B, I) and state -> output (B, output_width), next state."""
         if self.bidirectional or self.reverse:
             raise ConfigError(message("Recurrent.step", "a layer that reads backwards needs the whole sequence"))
         if x.dim() != 2 or x.shape[1] != self.input_size:
@@ -195,7 +200,7 @@ class Recurrent(nn.Module):
         for layer, unit in enumerate(self.units):
             read = torch.cat((below, x), -1) if self.skip and layer else below
             y, last = unit.step(read, state[layer])
-            below = self._join(layer, read, y)
+            below = self._join(read, y)
             outputs.append(below)
             final.append(last)
             if self.dropout and self.training and layer < self.num_layers - 1:
@@ -228,6 +233,7 @@ class Recurrent(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
     def extra_repr(self) -> str:
+        """What print(layer) says of it."""
         return f"{self.cell.name}, {self.input_size} -> {self.output_width}, {self.parameter_count():,} parameters"
 
     def _check_call(self, x: Tensor, state: Any, lengths: Any, resets: Tensor | None) -> Tensor | None:
@@ -275,7 +281,7 @@ class Recurrent(nn.Module):
             raise ShapeError(
                 message(
                     where,
-                    f"state must be a tuple of {len(self.units)}, one per layer and direction, got {type(state).__name__}",
+                    f"state must be a tuple of {len(self.units)} (layers x directions), got {type(state).__name__}",
                     hint="hand back what the last call returned, or layer.zero_state(B).",
                 )
             )

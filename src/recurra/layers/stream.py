@@ -40,8 +40,8 @@ class Stream:
     def push(self, chunk: Tensor) -> Tensor:
         """Outputs for the next steps.
 
-        With batch_size 1: (I,) -> (F,) one step, (T, I) -> (T, F), (1, T, I) -> (1, T, F). Else (B, I) -> (B, F) one step
-        of every session, (B, T, I) -> (B, T, F).
+        With batch_size 1: (I,) -> (F,) one step, (T, I) -> (T, F), (1, T, I) -> (1, T, F). Else (B, I) -> (B, F), one
+        step of every session, and (B, T, I) -> (B, T, F).
         """
         single = self.batch_size == 1
         if single and chunk.dim() == 1:

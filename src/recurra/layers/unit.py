@@ -39,7 +39,7 @@ def resolve(cell: str | type[Cell] | Cell) -> Cell:
 @cache
 def state_type(name: str, states: tuple[str, ...]) -> Any:
     """The NamedTuple of a cell's states, each (B, size)."""
-    return namedtuple(f"{name}_state", states)  # noqa: PYI024 - the fields are known at run time only
+    return namedtuple(f"{name}_state", states)
 
 
 @cache
@@ -58,7 +58,7 @@ def torch_layout(spec: CellSpec) -> FusedLayout | None:
     def members(family: str) -> tuple[str, ...]:
         return tuple(f"{family}.{gate}" if gate else family for gate in layout.gates)
 
-    inner = tuple(f"{layout.inner_bias[gate]}.{gate}" if gate in layout.inner_bias else None for gate in layout.gates)
+    inner = tuple(layout.inner(gate) for gate in layout.gates)
     hold = tuple(layout.hold.get(gate or "") for gate in layout.gates)
     return FusedLayout(layout.operator, members("W"), members("U"), members("b"), inner, hold)
 
@@ -110,7 +110,7 @@ class Unit(nn.Module):
         for name, axes in self.spec.params.items():
             shape = tuple(self.sizes[axis] for axis in axes)
             fill = initialiser_for(name, self.spec, self.cell.initial, initializers)
-            value = nn.Parameter(fill(shape, generator).to(torch.get_default_dtype()))
+            value = nn.Parameter(fill(shape, generator).to(torch.get_default_dtype()).contiguous())
             family, _, gate = name.partition(".")
             if not gate:
                 self.register_parameter(family, value)
@@ -201,7 +201,7 @@ class Unit(nn.Module):
             packed = work.pack(self.named())
         else:
             tensors = list(self.parameters())
-            key = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)  # noqa: SLF001 - the only counter
+            key = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
             if self._packed is None or self._packed[0] != key:
                 self._packed = (key, tuple(part.contiguous() for part in work.pack(self.named())))
             packed = self._packed[1]

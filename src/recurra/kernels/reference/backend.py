@@ -16,7 +16,7 @@ class Reference:
 
     name = "reference"
 
-    def refuses(self, request: Request) -> str | None:
+    def refuses(self, _: Request) -> str | None:
         """Nothing is refused."""
         return None
 

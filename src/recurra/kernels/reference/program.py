@@ -44,15 +44,14 @@ class Program:
     """
 
     def __init__(self, spec: CellSpec) -> None:
-        self.spec = spec
-        self.plan = Plan(spec)
-        writer = _Writer(self.plan)
-        self.source = writer.source()
+        # The spec itself is not kept: programs live in a table that forgets them with their spec.
+        self.name = spec.name
+        self.source = _Writer(Plan(spec)).source()
 
     @cached_property
     def _functions(self) -> dict[str, Any]:
         namespace = dict(NAMESPACE)
-        exec(compile(self.source, f"<{self.spec.name}>", "exec"), namespace)  # noqa: S102 - written here from a verified spec
+        exec(compile(self.source, f"<{self.name}>", "exec"), namespace)  # noqa: S102 - written here from a verified spec
         return namespace
 
     @cached_property
@@ -82,17 +81,18 @@ class _Writer:
         self.packed: dict[str, None] = {}
         self.sliced: dict[str, None] = {}
         self._counts: dict[str, int] = {}
+        self._taken = {*NAMESPACE, "params", "packed", "x"}
         self._whole: dict[Stack, str] = {}
 
     def source(self) -> str:
         plan, spec = self.plan, self.plan.spec
         self.names[spec.symbol("x")] = "x"
+        for leaf in (*spec.states, *(extra.name for extra in spec.extras)):
+            self.names[spec.symbol(leaf)] = self._unique(leaf)
         for stack in plan.input_stacks:
             self._write_input_stack(stack)
         self._hand_on()
         stacks = {product: stack for stack in plan.stacks for product in stack.products}
-        for leaf in (*spec.states, *(extra.name for extra in spec.extras)):
-            self.names[spec.symbol(leaf)] = leaf
         for node in plan.body:
             if node in self.names:
                 continue
@@ -100,8 +100,10 @@ class _Writer:
                 self._write(node, "step")
             elif stacks[node].pieces[0] not in self.names:
                 self._write_loop_stack(stacks[node])
-        roots = ", ".join(self._read(root, "step") for root in plan.roots)
-        arguments = [*self.sliced, *spec.states, *(extra.name for extra in spec.extras), *self.packed]
+        states = [self.names[spec.symbol(state)] for state in spec.states]
+        extras = [self.names[spec.symbol(extra.name)] for extra in spec.extras]
+        roots = ", ".join(self._root(root, state) for root, state in zip(plan.roots, states, strict=True))
+        arguments = [*self.sliced, *states, *extras, *self.packed]
         unpack = [f"{', '.join(self.packed)}, = packed"] if self.packed else []
         return "\n\n".join(
             (
@@ -113,7 +115,19 @@ class _Writer:
 
     def _fresh(self, letter: str) -> str:
         self._counts[letter] = self._counts.get(letter, -1) + 1
-        return f"{letter}{self._counts[letter]}"
+        return self._unique(f"{letter}{self._counts[letter]}")
+
+    def _unique(self, name: str) -> str:
+        """`name`, or something like it where a state of the user's or a function has it already."""
+        while name in self._taken:
+            name += "_"
+        self._taken.add(name)
+        return name
+
+    def _root(self, root: Expr, state: str) -> str:
+        """A next state; one that follows from parameters alone has no batch axis yet."""
+        name = self._read(root, "step")
+        return f"{name}.expand_as({state})" if self.plan.kind(root) == "fixed" else name
 
     def _read(self, node: Expr, place: str) -> str:
         """The name by which `place` reads `node`, computing it first where it belongs."""
@@ -131,7 +145,7 @@ class _Writer:
 
     def _write(self, node: Expr, place: str) -> None:
         if node.op == "param":
-            self.names[node] = "p_" + str(node.value).replace(".", "_")
+            self.names[node] = self._unique("p_" + str(node.value).replace(".", "_"))
             self.lines[place].append(f"{self.names[node]} = params[{str(node.value)!r}]")
             return
         line = spell(node, [self._read(arg, place) for arg in node.args])

@@ -28,13 +28,14 @@ SPELLING: Mapping[str, str] = {
     "relu": "torch.relu({0})",
     "exp": "torch.exp({0})",
     "log": "torch.log({0})",
-    "softplus": "F.softplus({0}, threshold=1e4)",
+    # Beyond 40 log(1 + exp(a)) is a in every float type; at torch's own 20 it is not yet in float64.
+    "softplus": "F.softplus({0}, threshold=40)",
     "abs": "torch.abs({0})",
     "sqrt": "torch.sqrt({0})",
     "minimum": "smaller({0}, {1})",
     "maximum": "-smaller(-{0}, -{1})",
     "less": "less({0}, {1})",
-    "select": "torch.where({0} != 0, {1}, {2})",
+    "select": "select({0}, {1}, {2})",
     "softmax": "torch.softmax({0}, -1)",
     "layer_norm": "F.layer_norm({0}, {0}.shape[-1:], eps={value})",
     "rms_norm": "F.rms_norm({0}, {0}.shape[-1:], eps={value})",
@@ -60,7 +61,19 @@ def _less(a: Tensor | float, b: Tensor | float) -> Tensor:
     return torch.as_tensor(a < b).to(like.dtype if isinstance(like, Tensor) else torch.get_default_dtype())
 
 
-NAMESPACE: dict[str, Any] = {"torch": torch, "F": functional, "outer": _outer, "smaller": _smaller, "less": _less}
+def _select(condition: Tensor, a: Tensor | float, b: Tensor | float) -> Tensor:
+    # Two numbers would come out in torch's default type.
+    return torch.where(condition != 0, a, b).to(condition.dtype)
+
+
+NAMESPACE: dict[str, Any] = {
+    "torch": torch,
+    "F": functional,
+    "outer": _outer,
+    "smaller": _smaller,
+    "less": _less,
+    "select": _select,
+}
 
 
 def spell(node: Expr, args: Iterable[str]) -> str:
@@ -86,5 +99,8 @@ def evaluate(roots: Iterable[Expr], leaves: Mapping[Expr, Tensor]) -> list[Tenso
             values[node] = node.value
         else:
             args = [values[arg] for arg in node.args]
+            if all(isinstance(arg, float) for arg in args):
+                # torch's functions take no Python numbers; a tensor without axes gives way to the others' type.
+                args = [torch.tensor(arg, dtype=torch.float64) for arg in args]
             values[node] = _function(node.op, node.value, len(args))(*args)
     return [values[root] for root in roots]
