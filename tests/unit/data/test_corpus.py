@@ -109,7 +109,7 @@ def test_splits_that_cannot_be():
 
 
 def test_memory_stays_flat(tmp_path):
-    """64 MB of text are read with less than half of that in memory beyond what the imports took."""
+    """Reading 64 MB of text takes less memory than the text has, beyond what the imports took."""
     path = tmp_path / "big.txt"
     with path.open("w") as file:
         for _ in range(64):
