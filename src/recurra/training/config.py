@@ -70,7 +70,7 @@ class OptimConfig(Settings, frozen=True):
     weight_decay: NonNegative = 0.0
     """Decoupled from the gradient for adamw (Loshchilov & Hutter 2019); for the others it is L2."""
     decay: Literal["matrices", "all"] = "matrices"
-    """What is decayed and penalised: matrices only, or biases, gains and initial states too."""
+    """What is decayed and penalised: parameters of two axes or more, or biases, gains and peepholes too."""
     l1: NonNegative = 0.0
     """Adds l1 * sum |w| to the loss."""
     l2: NonNegative = 0.0

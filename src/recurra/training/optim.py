@@ -78,8 +78,8 @@ def parameter_groups(model: nn.Module, weight_decay: float, decay: str = "matric
 
 
 def is_matrix(parameter: Tensor) -> bool:
-    """At least two axes longer than 1: a (1, H) initial state is a vector."""
-    return sum(size > 1 for size in parameter.shape) >= 2
+    """Whether it has two axes or more; a bias, a gain and a peephole have one."""
+    return parameter.dim() >= 2
 
 
 def penalty(model: nn.Module, l1: float = 0.0, l2: float = 0.0, decay: str = "matrices") -> Tensor:

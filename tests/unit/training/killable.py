@@ -117,13 +117,7 @@ def main() -> int:
     torch.set_num_threads(1)
     run = trainer(chosen.folder, chosen.gradient, chosen.iterations, Progress("plain"))
     if chosen.slow:
-        step = run.optimizer.step
-
-        def slowed(*arguments):
-            time.sleep(chosen.slow)
-            return step(*arguments)
-
-        run.optimizer.step = slowed
+        run.optimizer.register_step_pre_hook(lambda *_: time.sleep(chosen.slow))
     if chosen.limit:
         # A file that would grow beyond it gives EFBIG instead of a signal: a full disk for every larger file.
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -6,6 +6,7 @@ h_t = tanh(W x_t + U h_{t-1} + b),  z_t = V h_t,  loss = sum_t |z_t - y_t|^2
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -16,14 +17,19 @@ from recurra.data.batch import Batch
 from recurra.training.bptt import bptt
 from recurra.training.config import GradientConfig
 from recurra.training.gradient import Carry, Due, GradientMethod
-from recurra.training.tbptt import gradient_method, tbptt
+from recurra.training.tbptt import Style, gradient_method, tbptt
 
 B, T, X, H, Y = 2, 12, 3, 5, 2
-EXACT = {"rtol": 1e-12, "atol": 1e-13}
+EXACT: dict[str, Any] = {"rtol": 1e-12, "atol": 1e-13}
 
 
 class TanhRNN(nn.Module):
     """The state is a tuple, as an LSTM's; a restart puts zeros before the step; a row past its length stands still."""
+
+    W: Tensor
+    U: Tensor
+    b: Tensor
+    V: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,7 +63,7 @@ def a_batch(steps: int = T, **others) -> Batch:
 
 
 def gradients(model: nn.Module) -> dict[str, Tensor]:
-    return {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
 def summed(method: GradientMethod, model: nn.Module, batches: list[Batch]) -> dict[str, Tensor]:
@@ -136,7 +142,7 @@ def test_sliding_with_k1_of_one_is_exact():
 
 @pytest.mark.parametrize("style", ["sliding", "exact"])
 @pytest.mark.parametrize(("k1", "k2"), [(1, 12), (3, 12), (4, 99), (12, 12)])
-def test_no_truncation_is_full_bptt(style: str, k1: int, k2: int):
+def test_no_truncation_is_full_bptt(style: Style, k1: int, k2: int):
     model, batch = TanhRNN(), a_batch()
     assert_equal(summed(tbptt(k1, k2, style), model, [batch]), summed(bptt, model, [batch]))
 
@@ -216,7 +222,7 @@ METHODS = [
 
 @pytest.mark.parametrize(("style", "k1", "k2"), METHODS)
 @pytest.mark.parametrize("cuts", [(4, 8), (4,), (8,)])
-def test_where_batches_are_cut_changes_nothing_while_weights_change(style: str, k1: int, k2: int, cuts):
+def test_where_batches_are_cut_changes_nothing_while_weights_change(style: Style, k1: int, k2: int, cuts):
     """The whole trajectory of weights under SGD, restarts in both rows, is the same for any cut that k1 divides."""
     resets = torch.zeros(B, T, dtype=torch.bool)
     resets[0, 5] = resets[1, 8] = True
@@ -265,7 +271,7 @@ def test_padding_is_inert_and_counted_by_nobody(method: GradientMethod):
 
 
 @pytest.mark.parametrize(("style", "k1", "k2"), METHODS)
-def test_every_loss_is_counted_once(style: str, k1: int, k2: int):
+def test_every_loss_is_counted_once(style: Style, k1: int, k2: int):
     model, batch = TanhRNN(), a_batch()
     outputs, _ = model(batch.x)
     loss, count = squared(outputs, batch)
@@ -293,7 +299,7 @@ def test_weights_may_change_between_updates_in_place():
 
 
 def _forum_snippet(model: TanhRNN, batch: Batch, optimizer: torch.optim.Optimizer, k2: int) -> None:
-    states = [(None, (torch.zeros(B, H, dtype=torch.float64),))]
+    states: list[Any] = [(None, (torch.zeros(B, H, dtype=torch.float64),))]
     for t in range(T):
         state = states[-1][1][0].detach().requires_grad_()
         output, new = model(batch.x[:, t : t + 1], (state,))
@@ -310,9 +316,9 @@ def test_a_window_is_replayed_with_the_present_weights():
     """After the weights have changed, the next gradient is that of the present weights from the stored state."""
     model, batch = TanhRNN(), a_batch()
     updates = tbptt(1, 3)(model, squared, batch, None)
-    for _ in range(6):
-        due = next(updates)
+    due = [next(updates) for _ in range(6)][-1]
     state, x = due.carry.state, due.carry.x  # before steps 3, 4, 5
+    assert x is not None
     with torch.no_grad():
         model.U.mul_(0.5)
     model.zero_grad()

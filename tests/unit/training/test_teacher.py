@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -59,7 +60,8 @@ def test_evaluation_is_teacher_forcing():
 def test_no_truth_is_free_running_after_the_first_input():
     sampled = wrapped(0.0)
     y, (h,) = sampled(X)
-    net, x, state, expected = Net(), X[:, :1], None, []
+    net, x, expected = Net(), X[:, :1], []
+    state: Any = None
     for _ in range(T):
         output, state = net(x, state)
         expected.append(output)
@@ -86,9 +88,10 @@ def test_half_the_inputs_are_true_at_one_half():
 def test_a_restarted_row_is_fed_the_truth():
     resets = torch.zeros(B, T, dtype=torch.bool)
     resets[1, 4] = True
-    sampled = wrapped(0.0)
-    sampled(X, resets=resets)
-    assert sampled.model.fed[4][1, 0] == X[1, 4]
+    net = Net()
+    ScheduledSampling(net, lambda outputs: torch.full(outputs.shape[:2], 4), lambda: 0.0)(X, resets=resets)
+    assert X[1, 4] == 3
+    assert torch.cat(net.fed, 1)[:, 4].tolist() == [4, 3, 4]
 
 
 def test_lengths_reach_the_model_step_by_step():
