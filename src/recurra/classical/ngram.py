@@ -79,6 +79,10 @@ class KneserNey:
         tokens = _checked(tokens, vocabulary_size, "KneserNey.fit")
         if len(tokens) < max(order, 2):
             raise DataError(message("KneserNey.fit", f"{len(tokens)} tokens are too few for order {order}"))
+        if boundary is not None and not 0 <= boundary < vocabulary_size:
+            raise DataError(
+                message("KneserNey.fit", f"boundary {boundary} is outside a vocabulary of {vocabulary_size}")
+            )
         if boundary is not None and order > 1:
             tokens = np.concatenate([[boundary], tokens])
         keys, counts, suffixes = [], [], []

@@ -167,6 +167,11 @@ def test_bad_input(tokens, order, fact):
         KneserNey.fit(np.array(tokens), 3, order)
 
 
+def test_a_boundary_out_of_range():
+    with pytest.raises(DataError, match="boundary 9 is outside a vocabulary of 9"):
+        KneserNey.fit(np.array(toy(300, 0)), 9, 2, boundary=9)
+
+
 @sparse
 def test_an_empty_text_has_no_mean():
     with pytest.raises(DataError, match="the text is empty"):
