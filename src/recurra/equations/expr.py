@@ -102,7 +102,8 @@ class Expr:
     @classmethod
     def __torch_function__(cls, function: object, *_: object) -> Expr:
         name = getattr(function, "__name__", str(function))
-        raise _misuse(f"torch's `{name}` cannot take a symbol", "use the functions of recurra, as recurra.tanh.")
+        hint = "equations hold symbols and Python numbers, and use the functions of recurra: recurra.tanh."
+        raise _misuse(f"torch's `{name}` cannot take a symbol", hint)
 
     def __reduce__(self) -> tuple[object, ...]:
         # A copy, or what is unpickled, must be the same object as the expression that is already there.

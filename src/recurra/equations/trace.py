@@ -84,7 +84,9 @@ def trace(
     for state in state_axes or {}:
         if state not in states:
             close = ", ".join(nearest(state, states))
-            raise EquationError(message(name, f"`axes` names {state!r}, which is no state", f"The states are: {close}."))
+            raise EquationError(
+                message(name, f"`axes` names {state!r}, which is no state", f"The states are: {close}.")
+            )
     axes = {state: (state_axes or {}).get(state, "H") for state in states}
     live = set(topological(after.values()))
     names = tuple(
