@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from recurra.base.errors import ConfigError, DataError, message
+from recurra.cells import CELLS
 from recurra.cells.interop import KERAS, ONNX, TORCH, Layout
+from recurra.equations.cell import Cell
 
 if TYPE_CHECKING:
     from recurra.layers.recurrent import Recurrent
@@ -21,9 +23,15 @@ __all__ = ["from_keras", "from_onnx", "load_torch", "make_torch", "to_keras", "t
 Layer = TypeVar("Layer", bound="Recurrent")
 
 
+def _array(tensor: Tensor) -> np.ndarray:
+    """As numpy, which has no bfloat16: float32 holds its numbers exactly."""
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+
+
 def _blocks(unit: Unit, layout: Layout, family: str) -> list[np.ndarray]:
     """The gates of a family in the tool's order and sense; zeros in slots that the cell has no gate for."""
-    named = {name: tensor.detach().cpu().numpy() for name, tensor in unit.named().items()}
+    named = {name: _array(tensor) for name, tensor in unit.named().items()}
     blocks: list[np.ndarray] = []
     for gate in layout.gates:
         if gate is None:
@@ -41,7 +49,7 @@ def _member(family: str, gate: str) -> str:
 
 def _inner(unit: Unit, layout: Layout) -> list[np.ndarray]:
     """The second biases: zeros but for the gates that have one."""
-    named = {name: tensor.detach().cpu().numpy() for name, tensor in unit.named().items()}
+    named = {name: _array(tensor) for name, tensor in unit.named().items()}
     size = unit.sizes["H"]
     like = next(iter(named.values()))
     names = [layout.inner(gate) for gate in layout.gates]
@@ -79,10 +87,12 @@ def _set(parameter: Tensor, value: np.ndarray) -> None:
         parameter.copy_(torch.from_numpy(np.ascontiguousarray(value)))
 
 
-def _layout(tool: Mapping[str, Layout], name: str, cell: str) -> Layout:
-    if cell not in tool:
-        raise ConfigError(message(f"to {name}", f"{name} has no operator for {cell}", f"It has: {', '.join(tool)}."))
-    return tool[cell]
+def _layout(tool: Mapping[str, Layout], name: str, cell: Cell) -> Layout:
+    """The tool's operator for a cell; a user's cell must not pass for ours because of its name."""
+    if cell.name not in tool or cell.spec.fingerprint != CELLS[cell.name]().spec.fingerprint:
+        fact = f"{name} has no operator with the equations of {cell.name}"
+        raise ConfigError(message(f"to {name}", fact, f"It has: {', '.join(tool)}."))
+    return tool[cell.name]
 
 
 # --- torch.nn --------------------------------------------------------------------------------------------------------
@@ -105,7 +115,7 @@ def load_torch(cls: type[Layer], module: nn.RNNBase) -> Layer:
     ).to(next(module.parameters()))
     for index, unit in enumerate(layer.units):
         suffix = f"l{index // layer.directions}" + ("_reverse" if index % layer.directions else "")
-        weight = {kind: getattr(module, f"{kind}_{suffix}").detach().cpu().numpy() for kind in _torch_kinds(module)}
+        weight = {kind: _array(getattr(module, f"{kind}_{suffix}")) for kind in _torch_kinds(module)}
         _fill(unit, layout, "W", weight["weight_ih"])
         _fill(unit, layout, "U", weight["weight_hh"])
         if module.bias:
@@ -116,7 +126,7 @@ def load_torch(cls: type[Layer], module: nn.RNNBase) -> Layer:
                     _set(parameter, np.zeros(tuple(parameter.shape), weight["weight_ih"].dtype))
         if module.proj_size:
             _set(unit.named()["R.h"], weight["weight_hr"])
-    return layer
+    return layer.train(module.training)
 
 
 def _torch_kinds(module: nn.RNNBase) -> list[str]:
@@ -126,10 +136,15 @@ def _torch_kinds(module: nn.RNNBase) -> list[str]:
 
 def make_torch(layer: Recurrent) -> nn.RNNBase:
     """The torch module of the same function; ConfigError where torch has none."""
-    layout = _layout(TORCH, "torch", layer.cell.name)
+    layout = _layout(TORCH, "torch", layer.cell)
     if layer.merge != "concat" or layer.residual or layer.skip or layer.reverse:
         raise ConfigError(message("Recurrent.to_torch", "torch has no merge, residual, skip or reverse option"))
-    options: dict[str, Any] = {"bidirectional": layer.bidirectional, "dropout": layer.dropout, "batch_first": True}
+    if any(unit.zoneout or unit.recurrent_dropout or unit.initial is not None for unit in layer.units):
+        fact = "torch has no zoneout, recurrent_dropout or learned_initial_state option"
+        raise ConfigError(message("Recurrent.to_torch", fact))
+    # torch warns of dropout where there is nothing between layers.
+    dropout = layer.dropout if layer.num_layers > 1 else 0.0
+    options: dict[str, Any] = {"bidirectional": layer.bidirectional, "dropout": dropout, "batch_first": True}
     sizes = layer.input_size, layer.hidden_size, layer.num_layers
     unit = layer.units[0]
     if "P" in unit.sizes:
@@ -148,10 +163,10 @@ def make_torch(layer: Recurrent) -> nn.RNNBase:
             "bias_hh": np.concatenate(_inner(unit, layout)),
         }
         if "proj_size" in options:
-            stacked["weight_hr"] = unit.named()["R.h"].detach().cpu().numpy()
+            stacked["weight_hr"] = _array(unit.named()["R.h"])
         for kind, value in stacked.items():
             _set(getattr(module, f"{kind}_{suffix}"), value)
-    return module
+    return module.train(layer.training)
 
 
 # --- Keras -----------------------------------------------------------------------------------------------------------
@@ -159,7 +174,7 @@ def make_torch(layer: Recurrent) -> nn.RNNBase:
 
 def to_keras(layer: Recurrent) -> list[np.ndarray]:
     """What `keras_layer.set_weights` takes, for one layer: kernel, recurrent kernel, bias of each direction."""
-    layout = _layout(KERAS, "keras", layer.cell.name)
+    layout = _layout(KERAS, "keras", layer.cell)
     _check_single(layer, "to_keras")
     weights = []
     for unit in layer.units:
@@ -172,7 +187,7 @@ def to_keras(layer: Recurrent) -> list[np.ndarray]:
 
 def from_keras(layer: Recurrent, weights: Sequence[np.ndarray]) -> None:
     """Copy `keras_layer.get_weights()` of the matching Keras layer into `layer`."""
-    layout = _layout(KERAS, "keras", layer.cell.name)
+    layout = _layout(KERAS, "keras", layer.cell)
     _check_single(layer, "from_keras")
     if len(weights) != 3 * len(layer.units):
         raise DataError(message("from_keras", f"{3 * len(layer.units)} arrays are needed, got {len(weights)}"))
@@ -189,7 +204,7 @@ def from_keras(layer: Recurrent, weights: Sequence[np.ndarray]) -> None:
 
 def to_onnx(layer: Recurrent) -> dict[str, Any]:
     """One layer as an ONNX operator: `operator`, `attributes` and the inputs W, R, B (and P for peepholes)."""
-    layout = _layout(ONNX, "onnx", layer.cell.name)
+    layout = _layout(ONNX, "onnx", layer.cell)
     _check_single(layer, "to_onnx")
     units = list(layer.units)
     found: dict[str, Any] = {"operator": layout.operator, "attributes": dict(layout.attributes)}
@@ -204,17 +219,14 @@ def to_onnx(layer: Recurrent) -> dict[str, Any]:
     found["B"] = np.stack([np.concatenate(_blocks(unit, layout, "b") + _inner(unit, layout)) for unit in units])
     if layout.peepholes:
         found["P"] = np.stack(
-            [
-                np.concatenate([unit.named()[f"p.{gate}"].detach().cpu().numpy() for gate in layout.peepholes])
-                for unit in units
-            ]
+            [np.concatenate([_array(unit.named()[f"p.{gate}"]) for gate in layout.peepholes]) for unit in units]
         )
     return found
 
 
 def from_onnx(layer: Recurrent, weights: Mapping[str, np.ndarray]) -> None:
     """Copy the inputs W, R, B (and P) of an ONNX LSTM, GRU or RNN node into the matching one-layer `layer`."""
-    layout = _layout(ONNX, "onnx", layer.cell.name)
+    layout = _layout(ONNX, "onnx", layer.cell)
     _check_single(layer, "from_onnx")
     for index, unit in enumerate(layer.units):
         _fill(unit, layout, "W", weights["W"][index])

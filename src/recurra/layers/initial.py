@@ -58,7 +58,7 @@ def torch_uniform(shape: tuple[int, ...], generator: Generator | None) -> Tensor
 @INITIALISERS.register("orthogonal")
 def orthogonal(shape: tuple[int, ...], generator: Generator | None) -> Tensor:
     """A random orthogonal matrix by QR, uniform over all (Saxe et al. 2014; the sign fix: Mezzadri 2007)."""
-    rows, columns = shape
+    rows, columns = _matrix("orthogonal", shape)
     normal = torch.randn(max(shape), min(shape), generator=generator, dtype=torch.float64)
     q, r = torch.linalg.qr(normal)
     q = q * torch.sign(torch.diagonal(r))
@@ -68,7 +68,7 @@ def orthogonal(shape: tuple[int, ...], generator: Generator | None) -> Tensor:
 @INITIALISERS.register("identity")
 def identity(shape: tuple[int, ...], _: Generator | None) -> Tensor:
     """The identity: IRNN (Le, Jaitly and Hinton 2015)."""
-    return torch.eye(*shape)
+    return torch.eye(*_matrix("identity", shape))
 
 
 @INITIALISERS.register("irnn_input")
@@ -108,15 +108,19 @@ def initialiser_for(
     return INITIALISERS["glorot_uniform" if shape[1] == "I" else "orthogonal"]
 
 
-def check_names(override: Mapping[str, str | float], spec: CellSpec) -> None:
+def check_names(override: Mapping[str, str | float], spec: CellSpec, where: str = "initializers") -> None:
     """Raises ConfigError where `override` names a parameter that the cell does not have."""
     known = {*spec.params, *spec.families}
     wrong = [name for name in override if name not in known]
     if wrong:
         close = ", ".join(nearest(wrong[0], known))
-        raise ConfigError(
-            message("initializers", f"{spec.name} has no parameter {', '.join(wrong)}", f"It has: {close}.")
-        )
+        raise ConfigError(message(where, f"{spec.name} has no parameter {', '.join(wrong)}", f"It has: {close}."))
+
+
+def _matrix(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    if len(shape) != 2:
+        raise ConfigError(message(name, f"makes matrices, a vector {shape} was asked for"))
+    return shape
 
 
 def _named(value: str | float, name: str) -> Initialiser:

@@ -150,11 +150,17 @@ class Recurrent(nn.Module):
                 raise ShapeError(message("Recurrent.forward", "a PackedSequence brings its own lengths"))
             padded, sizes = pad_packed_sequence(x, batch_first=True)
             y, state = self.forward(padded, state, sizes.to(padded.device), resets)
-            return pack_padded_sequence(y, sizes, batch_first=True, enforce_sorted=False), state
+            if x.sorted_indices is not None:
+                y, sizes = y[x.sorted_indices], sizes[x.sorted_indices.cpu()]
+            # In the order of x, so that its rows and those of anything packed alike still belong together.
+            data = pack_padded_sequence(y, sizes, batch_first=True).data
+            return PackedSequence(data, x.batch_sizes, x.sorted_indices, x.unsorted_indices), state
         lengths = self._check_call(x, state, lengths, resets)
         if lengths is not None:
             # Whatever stands on the padding, even NaN, must not reach a product: 0 times NaN is NaN in a gradient.
-            x = torch.where(valid_mask(lengths, x.shape[1]).unsqueeze(-1), x, x.new_zeros(()))
+            valid = valid_mask(lengths, x.shape[1])
+            x = torch.where(valid.unsqueeze(-1), x, x.new_zeros(()))
+            resets = None if resets is None else resets & valid
         final: list[Any] = []
         below, outputs = x, []
         for layer in range(self.num_layers):

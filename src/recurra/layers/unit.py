@@ -85,6 +85,17 @@ class Unit(nn.Module):
         self.cell = cell
         self.backend = backend
         self.spec = with_projection(cell.spec) if "P" in sizes else cell.spec
+        for axis in self.spec.axes:
+            if axis not in sizes:
+                raise ConfigError(
+                    message(
+                        "Recurrent",
+                        f"{cell.name} has the axis {axis}, for which a layer has no size",
+                        hint="H, O or I.",
+                    )
+                )
+        if not self.spec.params:
+            raise ConfigError(message("Recurrent", f"{cell.name} has no parameters", hint="a layer learns something."))
         self.sizes = {axis: size for axis, size in sizes.items() if axis in self.spec.axes}
         self.recurrent_dropout = recurrent_dropout
         self.zoneout = _zoneout(zoneout, self.spec)
@@ -92,13 +103,22 @@ class Unit(nn.Module):
         self._spec_eval = with_zoneout(self.spec, self.zoneout) if self.zoneout else self.spec
         dropped = with_recurrent_dropout(self.spec) if recurrent_dropout else self.spec
         self._spec_train = with_zoneout(dropped, self.zoneout) if self.zoneout else dropped
-        self.state_type = state_type(self.spec.name, self.spec.states)
         self.state_sizes = tuple(self.sizes[self.spec.state_axes[state]] for state in self.spec.states)
         self._register(initializers or {}, generator)
         self.initial = (
             nn.ParameterList(torch.zeros(size) for size in self.state_sizes) if learned_initial_state else None
         )
-        self._packed: tuple[tuple[Any, ...], tuple[Tensor, ...]] | None = None
+        # What the parameters were, their storages, and what `pack` made of them.
+        self._packed: tuple[tuple[Any, ...], list[Tensor], tuple[Tensor, ...]] | None = None
+
+    @property
+    def state_type(self) -> Any:
+        """The NamedTuple of the states."""
+        return state_type(self.spec.name, self.spec.states)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy has other parameters, so what was packed is not for it.
+        return {**self.__dict__, "_packed": None}
 
     @property
     def output_size(self) -> int:
@@ -107,6 +127,7 @@ class Unit(nn.Module):
 
     def _register(self, initializers: Mapping[str, str | float], generator: Generator | None) -> None:
         check_names(initializers, self.spec)
+        check_names(self.cell.initial, self.spec, f"{type(self.cell).__name__}.initial")
         for name, axes in self.spec.params.items():
             shape = tuple(self.sizes[axis] for axis in axes)
             fill = initialiser_for(name, self.spec, self.cell.initial, initializers)
@@ -184,7 +205,8 @@ class Unit(nn.Module):
     def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
         """x (B, I) and state -> output (B, size) and the next state, straight through the step function.
 
-        Without gradients the stacked weights are kept between calls, until a parameter changes.
+        Without gradients the stacked weights are kept between calls, until a parameter changes; what cannot be seen,
+        as by anyone in torch, is a change in place of `parameter.data`.
         """
         if self.training and self._spec_train.extras:
             raise ConfigError(
@@ -197,14 +219,16 @@ class Unit(nn.Module):
         spec = self._spec_eval
         work = program(spec)
         extras = self._extras(spec, 1, x.shape[0]) if spec.extras else {}
-        if torch.is_grad_enabled():
+        tensors = list(self.parameters())
+        if torch.is_grad_enabled() or tensors[0].is_inference():
             packed = work.pack(self.named())
         else:
-            tensors = list(self.parameters())
             key = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
             if self._packed is None or self._packed[0] != key:
-                self._packed = (key, tuple(part.contiguous() for part in work.pack(self.named())))
-            packed = self._packed[1]
+                # The storages are held, so that no later parameter can be given the address of one of these.
+                held = [tensor.detach() for tensor in tensors]
+                self._packed = (key, held, tuple(part.contiguous() for part in work.pack(self.named())))
+            packed = self._packed[2]
         after = work.step(*work.before(x, packed), *state, *(extras[extra.name] for extra in spec.extras), *packed)
         return after[0], self.state_type(*after)
 
@@ -215,15 +239,25 @@ class Unit(nn.Module):
             raise ShapeError(
                 message(where, f"must be the states ({', '.join(self.spec.states)}) of {self.cell.name}, got {fields}")
             )
+        like = next(self.parameters())
         for name, size, value in zip(self.spec.states, self.state_sizes, state, strict=True):
+            axis = self.spec.state_axes[name]
             if tuple(value.shape) != (batch, size):
-                axis = self.spec.state_axes[name]
+                option = {"H": "hidden_size", "O": "output_size", "P": "projection_size"}.get(axis, "input_size")
                 raise ShapeError(
                     message(
                         f"{where}.{name}",
                         f"must be (B, {axis}) = ({batch}, {size}), got {tuple(value.shape)}",
-                        f"B = {batch} from x {x_shape}; {axis} = {size} from cell {self.cell.name}.",
+                        f"B = {batch} from x {x_shape}; {axis} = {size} from cell {self.cell.name}({option}={size}).",
                         hint=f"layer.zero_state({batch}) makes a fresh state; is this one from another layer?",
+                    )
+                )
+            if value.dtype != like.dtype and not torch.is_autocast_enabled(like.device.type):
+                raise ShapeError(
+                    message(
+                        f"{where}.{name}",
+                        f"is {value.dtype}, the weights are {like.dtype}",
+                        hint="recurra.base.state.to(state, dtype).",
                     )
                 )
 
