@@ -9,6 +9,27 @@ from recurra.equations.expr import Expr, const, is_scalar, make, topological
 
 __all__ = ["regroup", "simplify"]
 
+
+def _sigmoid(a: float) -> float:
+    return 0.5 + 0.5 * math.tanh(0.5 * a)
+
+
+def _relu(a: float) -> float:
+    return max(a, 0.0)
+
+
+def _softplus(a: float) -> float:
+    return max(a, 0.0) + math.log1p(math.exp(-abs(a)))
+
+
+def _less(a: float, b: float) -> float:
+    return float(a < b)
+
+
+def _select(condition: float, a: float, b: float) -> float:
+    return a if condition else b
+
+
 # All maps, so that a backend never meets a function of numbers alone: `sqrt(0.5) * h` is a number times h.
 _FOLD: Mapping[str, Callable[..., float]] = {
     "add": float.__add__,
@@ -16,20 +37,21 @@ _FOLD: Mapping[str, Callable[..., float]] = {
     "mul": float.__mul__,
     "div": float.__truediv__,
     "neg": float.__neg__,
-    "sigmoid": lambda a: 0.5 + 0.5 * math.tanh(0.5 * a),
+    "sigmoid": _sigmoid,
     "tanh": math.tanh,
-    "relu": lambda a: max(a, 0.0),
+    "relu": _relu,
     "exp": math.exp,
     "log": math.log,
-    "softplus": lambda a: max(a, 0.0) + math.log1p(math.exp(-abs(a))),
-    "abs": abs,
+    "softplus": _softplus,
+    "abs": math.fabs,
     "sqrt": math.sqrt,
     "minimum": min,
     "maximum": max,
-    "less": lambda a, b: float(a < b),
-    "select": lambda a, b, c: b if a else c,
-    "sum": lambda a: a,
-    "mean": lambda a: a,
+    "less": _less,
+    "select": _select,
+    # Over an axis of one.
+    "sum": float,
+    "mean": float,
 }
 
 
