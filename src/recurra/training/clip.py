@@ -20,10 +20,13 @@ def gradient_norm(parameters: Iterable[Tensor]) -> Tensor:
     return nn.utils.get_total_norm(_gradients(parameters))
 
 
-def clip_by_norm(parameters: Iterable[Tensor], limit: float) -> Tensor:
-    """Scale all gradients by one factor so that their norm is at most `limit` (Pascanu et al., 2013)."""
+def clip_by_norm(parameters: Iterable[Tensor], limit: float, norm: Tensor | None = None) -> Tensor:
+    """Scale all gradients by one factor so that their norm is at most `limit` (Pascanu et al., 2013).
+
+    `norm` is theirs now, where it is known already.
+    """
     parameters = list(parameters)
-    norm = gradient_norm(parameters)
+    norm = gradient_norm(parameters) if norm is None else norm
     nn.utils.clip_grads_with_norm_(parameters, limit, norm)
     return norm
 

@@ -181,12 +181,13 @@ class Trainer:
                 parameter.grad.div_(due.count)
         penalties = self.config.optim
         add_penalty_gradient(self.model, penalties.l1, penalties.l2, penalties.decay)
-        norm = float(gradient_norm(self.parameters))
+        total = gradient_norm(self.parameters)
+        norm = float(total)
         verdict = self.watch.look(self.iteration, loss, norm, self.model, batch, before)
         if verdict.event:
             self.report.event(self.iteration, verdict.event, verdict.text)
         if verdict.update:
-            self._step()
+            self._step(total)
         else:
             self.skips += 1
         self.optimizer.zero_grad()
@@ -195,11 +196,12 @@ class Trainer:
             self.report.add(self.iteration, float(due.loss_sum), due.count, norm)
         return verdict.event != "nonfinite"
 
-    def _step(self) -> None:
-        if self.config.clip.value is not None:
-            clip_by_value(self.parameters, self.config.clip.value)
-        if self.config.clip.norm is not None:
-            clip_by_norm(self.parameters, self.config.clip.norm)
+    def _step(self, norm: Tensor) -> None:
+        clip = self.config.clip
+        if clip.value is not None:
+            clip_by_value(self.parameters, clip.value)
+        if clip.norm is not None:
+            clip_by_norm(self.parameters, clip.norm, None if clip.value is not None else norm)
         factor = self.schedule(self.iteration)
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
