@@ -1,6 +1,7 @@
 """The one table of tolerances: dtype x quantity -> largest allowed relative error. Nothing loosens it.
 
-Relative error: max |a - b| / max(1, max |b|) over the whole tensor.
+A value: max |a - b| / max(1, max |b|) over the whole tensor. A gradient, a sum over all rows and steps:
+|a - b| / max(1, |b|) in the Euclidean norm of the whole tensor.
 """
 
 from __future__ import annotations
@@ -22,18 +23,19 @@ TOLERANCE: dict[tuple[torch.dtype, str], float] = {
 }
 
 
-def relative_error(have: Tensor, want: Tensor) -> float:
-    """Largest difference, relative to the largest value where that is above 1."""
+def relative_error(have: Tensor, want: Tensor, quantity: str) -> float:
+    """The difference relative to what should be there, or to 1 where that is less."""
     if have.shape != want.shape:
         raise AssertionError(f"shapes differ: {tuple(have.shape)} and {tuple(want.shape)}")
     if not want.numel():
         return 0.0
     have, want = have.detach().double(), want.detach().double()
-    return float((have - want).abs().max() / want.abs().max().clamp(min=1.0))
+    size = torch.Tensor.norm if quantity.startswith("gradient") else lambda tensor: tensor.abs().max()
+    return float(size(have - want) / size(want).clamp(min=1.0))
 
 
 def assert_close(have: Tensor, want: Tensor, quantity: str, what: str, dtype: torch.dtype | None = None) -> None:
     """Fails with the name of what differs and by how much; NaN never passes."""
     limit = TOLERANCE[dtype or have.dtype, quantity]
-    error = relative_error(have, want)
+    error = relative_error(have, want, quantity)
     assert error <= limit, f"{what}: relative error {error:.2e} above {limit:.0e}"

@@ -46,6 +46,8 @@ class Recurrent(nn.Module):
         merge: how the directions are joined: "concat", "sum", "mean" or "mul".
         dropout: share of the features set to 0 between layers, as in torch.nn.LSTM.
         recurrent_dropout: share of the state set to 0 where a recurrent product reads it, one mask for all steps.
+        weight_drop: share of the entries of the recurrent matrices set to 0, anew in each call (Merity et al. 2018); the
+            fused backends stay in use.
         zoneout: probability that a unit keeps its old value, for all states or per state ({"h": 0.05, "c": 0.5}).
         learned_initial_state: state=None starts from parameters instead of zeros.
         reverse: read the sequence backwards (one direction).
@@ -70,6 +72,7 @@ class Recurrent(nn.Module):
         merge: Merge = "concat",
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
+        weight_drop: float = 0.0,
         zoneout: float | Mapping[str, float] = 0.0,
         learned_initial_state: bool = False,
         reverse: bool = False,
@@ -102,6 +105,7 @@ class Recurrent(nn.Module):
                     self.cell,
                     {**sizes, "I": width},
                     recurrent_dropout=recurrent_dropout,
+                    weight_drop=weight_drop,
                     zoneout=zoneout,
                     learned_initial_state=learned_initial_state,
                     initializers=initializers,
@@ -302,7 +306,7 @@ def _check(given: Mapping[str, Any]) -> None:
         for name in ("input_size", "hidden_size", "num_layers", "projection_size", "output_size")
         if given[name] is not None and (not isinstance(given[name], int) or given[name] < 1)
     ]
-    rates = {name: given[name] for name in ("dropout", "recurrent_dropout")}
+    rates = {name: given[name] for name in ("dropout", "recurrent_dropout", "weight_drop")}
     zoneout = given["zoneout"]
     rates |= (
         {f"zoneout of {s}": r for s, r in zoneout.items()} if isinstance(zoneout, Mapping) else {"zoneout": zoneout}

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.nn import functional
 
 from recurra.base.errors import ConfigError, ShapeError, message
 from recurra.base.state import restart
@@ -75,6 +76,7 @@ class Unit(nn.Module):
         sizes: Mapping[str, int],
         *,
         recurrent_dropout: float = 0.0,
+        weight_drop: float = 0.0,
         zoneout: float | Mapping[str, float] = 0.0,
         learned_initial_state: bool = False,
         initializers: Mapping[str, str | float] | None = None,
@@ -98,6 +100,7 @@ class Unit(nn.Module):
             raise ConfigError(message("Recurrent", f"{cell.name} has no parameters", hint="a layer learns something."))
         self.sizes = {axis: size for axis, size in sizes.items() if axis in self.spec.axes}
         self.recurrent_dropout = recurrent_dropout
+        self.weight_drop = weight_drop
         self.zoneout = _zoneout(zoneout, self.spec)
         self.fused = torch_layout(self.spec)
         self._spec_eval = with_zoneout(self.spec, self.zoneout) if self.zoneout else self.spec
@@ -170,11 +173,11 @@ class Unit(nn.Module):
             # A restart before the first step is a matter of the initial state, and every backend can do that.
             state = restart(state, initial, resets[:, 0])
             later = resets[:, 1:]
-            resets = torch.nn.functional.pad(later, (1, 0)) if bool(later.any()) else None
+            resets = functional.pad(later, (1, 0)) if bool(later.any()) else None
         spec = self._spec_train if self.training else self._spec_eval
         request = Request(
             spec,
-            self.named(),
+            self._dropped() if self.training and self.weight_drop else self.named(),
             x,
             tuple(state),
             tuple(initial),
@@ -185,6 +188,14 @@ class Unit(nn.Module):
         )
         y, final = dispatch.run(request, self.backend)
         return y, self.state_type(*final)
+
+    def _dropped(self) -> dict[str, Tensor]:
+        """The parameters with entries of the matrices over a state dropped, one mask for the whole call."""
+        named = self.named()
+        return {
+            name: functional.dropout(value, self.weight_drop) if value.dim() == 2 and axes[1] != "I" else value
+            for (name, axes), value in zip(self.spec.params.items(), named.values(), strict=True)
+        }
 
     def _extras(self, spec: CellSpec, steps: int, batch: int) -> dict[str, Tensor]:
         """Masks and rates of this call, drawn from torch's global stream."""
@@ -208,11 +219,11 @@ class Unit(nn.Module):
         Without gradients the stacked weights are kept between calls, until a parameter changes; what cannot be seen,
         as by anyone in torch, is a change in place of `parameter.data`.
         """
-        if self.training and self._spec_train.extras:
+        if self.training and (self._spec_train.extras or self.weight_drop):
             raise ConfigError(
                 message(
                     "Recurrent.step",
-                    "recurrent dropout and zoneout keep one mask for a whole sequence, which single steps do not know",
+                    "recurrent dropout, weight drop and zoneout draw masks for a whole sequence, which single steps do not know",
                     hint="call layer.eval() first, or run the sequence through the layer.",
                 )
             )
