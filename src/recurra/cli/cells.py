@@ -6,6 +6,7 @@ import argparse
 import inspect
 import json
 import textwrap
+from collections.abc import Mapping
 from typing import Any
 
 from recurra.base.errors import ConfigError, message
@@ -44,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     elif arguments.cite:
         print("\n\n".join(_titled(cell, _source(cell), len(chosen) > 1) for cell in chosen))
     elif arguments.params:
-        print("\n\n".join(_counted(cell, arguments.params, full=len(chosen) == 1) for cell in chosen))
+        print("\n".join(_counted(cell, arguments.params, full=len(chosen) == 1) for cell in chosen))
     elif arguments.cell:
         print(_card(chosen[0]))
     else:
@@ -67,22 +68,27 @@ def _entry(cell: Cell) -> str:
 
 def _card(cell: Cell) -> str:
     spec = cell.spec
-    shapes = [f"{name} ({', '.join(axes)}{',' if len(axes) == 1 else ''})" for name, axes in spec.params.items()]
-    rows = {
-        "states": ", ".join(f"{name} ({spec.state_axes[name]},)" for name in spec.states),
-        "parameters": ", ".join(shapes),
-        "count": spec.parameter_formula,
-        "one step": f"{_number(spec.dependent_products)} behind each other"
-        + ("; affine and elementwise in the state" if spec.is_affine_elementwise else ""),
-    }
+    shapes = [f"{' '.join(names)} ({', '.join(axes)})" for axes, names in _by_shape(spec.params).items()]
+    depth = spec.dependent_products
+    facts = f"{depth} matrix product{'s, one after the other' if depth > 1 else ''} that wait{'s' * (depth == 1)} for"
+    facts += " the state before"
+    if spec.is_affine_elementwise:
+        facts += "; affine and elementwise in the state, so a parallel scan is legal"
+    rows = [("states", ", ".join(f"{name} ({spec.state_axes[name]})" for name in spec.states))]
+    rows += [("parameters" if index == 0 else "", shape) for index, shape in enumerate(shapes)]
+    rows += [("count", spec.parameter_formula), ("one step", facts)]
     lines = [bold(cell.name), *textwrap.wrap(cell.title, 100), "", textwrap.indent(equations(spec), "    "), ""]
-    for name, value in rows.items():
+    for name, value in rows:
         lines += textwrap.wrap(value, 100, initial_indent=f"{name:<12}", subsequent_indent=" " * 12)
     return "\n".join([*lines, "", *textwrap.wrap(_source(cell), 100)])
 
 
-def _number(products: int) -> str:
-    return "1 matrix product" if products == 1 else f"{products} matrix products"
+def _by_shape(params: Mapping[str, tuple[str, ...]]) -> dict[tuple[str, ...], list[str]]:
+    """Axes -> the parameters that have them."""
+    grouped: dict[tuple[str, ...], list[str]] = {}
+    for name, axes in params.items():
+        grouped.setdefault(axes, []).append(name)
+    return grouped
 
 
 def _counted(cell: Cell, sizes: list[int], *, full: bool) -> str:
@@ -94,12 +100,12 @@ def _counted(cell: Cell, sizes: list[int], *, full: bool) -> str:
     if len(sizes) < len(axes) or min(sizes) < 1:
         raise ConfigError(
             message(
-                "recurra cells --params",
+                "cells --params",
                 f"{cell.name} has the sizes {', '.join(axes)}, all at least 1; got {' '.join(map(str, sizes))}",
                 hint=f"recurra cells {cell.name} --params {' '.join(['128', '256', '10'][: len(axes)])}",
             )
         )
-    by_axis = dict(zip(("I", "H", "O"), sizes, strict=False))
+    by_axis: dict[str, int] = dict(zip("IHO", sizes, strict=False))
     total = spec.parameter_count(by_axis)
     where = ", ".join(f"{axis} = {by_axis[axis]}" for axis in axes)
     if not full:

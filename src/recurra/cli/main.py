@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import NoReturn
 
+from recurra import __version__
 from recurra.base.errors import RecurraError, nearest
 
 __all__ = ["VERBS", "main"]
@@ -72,9 +73,7 @@ def _run(arguments: list[str]) -> int:
         print(_overview())
         return 0
     if arguments[0] in ("-V", "--version"):
-        from importlib.metadata import version
-
-        print(f"recurra {version('recurra')}")
+        print(f"recurra {__version__}")
         return 0
     verb = arguments[0]
     if verb not in VERBS:

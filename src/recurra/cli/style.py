@@ -20,6 +20,6 @@ def dim(text: str, stream: TextIO | None = None) -> str:
 
 
 def _styled(text: str, code: str, stream: TextIO | None) -> str:
-    stream = stream or sys.stdout
-    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not stream.isatty()
+    stream = stream or sys.stdout  # None where a program has no console
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not (stream and stream.isatty())
     return text if plain else f"\x1b[{code}m{text}\x1b[0m"

@@ -137,7 +137,6 @@ def plane_chart(points: Mapping[str, Sequence[complex]], *, label: str = "eigenv
     to_x = _Scale(-reach_x, reach_x, LEFT, LEFT + inner, False)
     to_y = _Scale(-reach_y, reach_y, height - BOTTOM, TOP, False)
     parts = _frame(to_x, to_y, "real part", "imaginary part")
-    parts.append(f'<circle class="unit" cx="{to_x(0):.1f}" cy="{to_y(0):.1f}" r="{unit:.1f}"/>')
     entries: list[tuple[str, str]] = []
     data: list[dict[str, object]] = []
     for index, (name, values) in enumerate(kept.items()):
@@ -151,6 +150,8 @@ def plane_chart(points: Mapping[str, Sequence[complex]], *, label: str = "eigenv
             for v in values
         ]
         data.append({"name": name, "style": style, "points": shown})
+    # Over the points, or hundreds of them hide it.
+    parts.append(f'<circle class="unit" cx="{to_x(0):.1f}" cy="{to_y(0):.1f}" r="{unit:.1f}"/>')
     box = f"0 0 {LEFT + inner + 12:g} {height:.0f}"
     return _figure(parts, entries, label, {"nearest": True, "series": data}, box, "plane")
 

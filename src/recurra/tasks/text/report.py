@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from recurra import __version__
 from recurra.base import config
 from recurra.cells import CELLS
 from recurra.diagnostics.chart import Axis, Line, line_chart, plane_chart
@@ -40,15 +40,17 @@ def write_report(folder: Path | str) -> Path:
     training = [line for line in lines if line["split"] == "train"]
     validation = [line for line in lines if line["split"] == "valid"]
     figures = [_losses(training, validation, note), _norms(training, settings)]
+    samples = _samples(folder, training)
     if (folder / WEIGHTS).exists():
         run = load(folder)
         figures += [*_flow(run, note.get("excerpt", [])), _spectrum(run)]
+        samples.append(Sample("The best weights", run.sample()))
     page = Report(
         title=folder.resolve().name,
         lead=_lead(settings, note),
         keys=_keys(note, training, validation, settings),
         figures=figures,
-        samples=_samples(folder, training),
+        samples=samples,
         equations=equations(CELLS[settings.model.cell]().spec),
         equations_title=f"The cell: {settings.model.cell}",
         citation=CELLS[settings.model.cell]().title,
@@ -193,12 +195,8 @@ def _duration(seconds: float) -> str:
 
 
 def _footer(note: dict[str, Any]) -> str:
-    try:
-        own = version("recurra")
-    except PackageNotFoundError:
-        own = "(not installed)"
     where = note.get("environment", {})
-    parts = [f"Recurra {own}", f"Python {where.get('python', sys.version.split()[0])}"]
+    parts = [f"Recurra {__version__}", f"Python {where.get('python', sys.version.split()[0])}"]
     parts += [f"torch {where.get('torch', torch.__version__)}"]
     if "threads" in where:
         parts.append(f"{where['threads']} threads on {where['cpus']} CPUs, {where['machine']}")

@@ -89,6 +89,13 @@ class TextRun:
         """`length` symbols of text that continue `prompt`."""
         return "".join(itertools.islice(self.stream(prompt, how=how, seed=seed, unknown=unknown), length))
 
+    def sample(self) -> str:
+        """The sample that the settings describe: the same prompt, temperature and seed all along training."""
+        wanted = self.settings.sample
+        how = Sampling(temperature=wanted.temperature)
+        text = self.generate(wanted.prompt, length=wanted.length, how=how, seed=self.settings.seed)
+        return wanted.prompt.lstrip("\n") + text
+
     def score(self, text: str | np.ndarray, *, rows: int = 1, unknown: Unknown = "error") -> Score:
         """How well the model predicts `text` (or tokens of its vocabulary); see `recurra.tasks.text.score`."""
         tokens = self.vocabulary.encode(text, unknown) if isinstance(text, str) else text
@@ -134,9 +141,9 @@ def settings_of(folder: Path) -> TextSettings:
     path = folder / CONFIG
     if not path.exists():
         fact = "no such run" if not folder.exists() else f"is no run: it has no {CONFIG}"
-        siblings = [found.parent.name for found in folder.parent.glob(f"*/{CONFIG}")] if folder.parent.is_dir() else []
-        there = ", ".join(nearest(folder.name, siblings)[:8])
-        raise CheckpointError(message(str(folder), fact, f"Runs in {folder.parent}: {there}." if there else ""))
+        siblings = [found.parent.name for found in folder.parent.glob(f"*/{CONFIG}")]
+        there = f"Runs in {folder.parent}: {', '.join(nearest(folder.name, siblings)[:8])}." if siblings else ""
+        raise CheckpointError(message(str(folder), fact, there))
     return config.load(TextSettings, path)
 
 

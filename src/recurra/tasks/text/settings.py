@@ -23,7 +23,7 @@ __all__ = ["DataSettings", "ModelSettings", "SampleSettings", "TextSettings", "T
 Probability = Annotated[float, Meta(ge=0, lt=1)]
 
 
-class DataSettings(Settings):
+class DataSettings(Settings, frozen=True):
     """Which text, and how it is cut."""
 
     files: tuple[str, ...] = ()
@@ -48,7 +48,7 @@ class DataSettings(Settings):
     """A longer training text gets no baseline: counting it would take minutes and gigabytes."""
 
 
-class ModelSettings(Settings):
+class ModelSettings(Settings, frozen=True):
     """The network."""
 
     cell: str = "lstm"
@@ -72,28 +72,28 @@ class ModelSettings(Settings):
             raise ValueError("tied needs an embedding table: set embedding_size, or tied = false")
 
 
-class Optim(OptimConfig):
+class Optim(OptimConfig, frozen=True):
     """AdamW, decay on matrices."""
 
     learning_rate: Rate = 4e-3
     weight_decay: NonNegative = 0.02
 
 
-class Schedule(ScheduleConfig):
+class Schedule(ScheduleConfig, frozen=True):
     """Warm-up, then a cosine to 1 %."""
 
     name: Literal["constant", "step", "exponential", "cosine", "linear", "plateau"] = "cosine"
     warmup: Count = 100
 
 
-class Average(AverageConfig):
+class Average(AverageConfig, frozen=True):
     """The result is an exponential average of the weights."""
 
     kind: Literal["none", "ema", "uniform", "triggered"] = "ema"
     decay: Annotated[float, Meta(ge=0, lt=1)] = 0.999
 
 
-class TrainSettings(TrainConfig):
+class TrainSettings(TrainConfig, frozen=True):
     """How it is trained."""
 
     epochs: Count = 15
@@ -104,7 +104,7 @@ class TrainSettings(TrainConfig):
     sample_every: Count = 10000
 
 
-class SampleSettings(Settings):
+class SampleSettings(Settings, frozen=True):
     """What is written along the way."""
 
     prompt: str = "\n"
@@ -113,7 +113,7 @@ class SampleSettings(Settings):
     temperature: NonNegative = 0.8
 
 
-class TextSettings(Settings):
+class TextSettings(Settings, frozen=True):
     """Everything that decides a run of `recurra train text`, beside the text itself."""
 
     task: Literal["text"] = "text"

@@ -24,7 +24,6 @@ from recurra.data import corpus as corpora
 from recurra.data.corpus import Corpus, Splits
 from recurra.data.stream import TokenStream
 from recurra.data.vocabulary import Vocabulary
-from recurra.decoding.sampling import Sampling
 from recurra.tasks.text.model import TextModel, next_symbol_loss
 from recurra.tasks.text.run import CONFIG, VOCABULARY, TextRun, read_note, vocabulary_digest, write_note
 from recurra.tasks.text.score import Score, score
@@ -107,7 +106,7 @@ def train(
         tokens,
         _bounded(settings, len(tokens)).train,
         evaluate=lambda model: _evaluate(model, parts.validation[:limit]),
-        sample=lambda _: _sample(run),
+        sample=lambda _: run.sample(),
         folder=folder,
         streams=streams,
         progress=progress,
@@ -179,12 +178,6 @@ def _baseline_of(
 def _evaluate(model: nn.Module, validation: np.ndarray) -> dict[str, float]:
     found = score(model, validation, rows=_ROWS, warm_up=_WARM_UP)
     return {"loss": found.nats, "bits": found.bits}
-
-
-def _sample(run: TextRun) -> str:
-    wanted = run.settings.sample
-    how = Sampling(temperature=wanted.temperature)
-    return run.generate(wanted.prompt, length=wanted.length, how=how, seed=run.settings.seed, unknown="skip")
 
 
 def _bounded(settings: TextSettings, batches: int) -> TextSettings:

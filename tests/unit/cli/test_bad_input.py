@@ -1,0 +1,245 @@
+"""Everything a user can hand in that cannot work: exit code 2, one message that names it, and nothing lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from unit.cli.command_line import TINY, Ended, Recurra
+
+
+def refused(ended: Ended, *parts: str) -> None:
+    assert ended.code == 2, ended
+    assert ended.out == ""
+    assert "\nrecurra" in "\n" + ended.err
+    assert "Traceback" not in ended.err
+    for part in parts:
+        assert part in ended.err, ended.err
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        (b"", ["is empty"]),
+        (b"x", ["has a single character: there is nothing to predict"]),
+        (b"good " * 100 + b"caf\xe9 crema", ["is not UTF-8 at byte offset 503: e9 20 63 72", "iconv", "--level byte"]),
+        (
+            b"a short text of some sixty characters, which fills no batch.",
+            ["shorter than one batch", "8 rows x 10 steps"],
+        ),
+        (b"0123456789", ["the validation part has 1 token of 10, at least 2 are needed"]),
+    ],
+    ids=["empty", "one character", "invalid UTF-8", "shorter than a batch", "nothing held out"],
+)
+def test_a_text_that_cannot_be_learned(recurra: Recurra, tmp_path: Path, content: bytes, parts: list[str]) -> None:
+    path, folder = tmp_path / "text.txt", tmp_path / "run"
+    path.write_bytes(content)
+    refused(recurra("train", "text", path, "--out", folder, *TINY, "--batch", "8"), *parts)
+    assert not folder.exists(), "nothing may be left where nothing was begun"
+
+
+def test_files_that_are_not_there_and_folders(recurra: Recurra, tmp_path: Path) -> None:
+    out = ("--out", tmp_path / "run")
+    refused(recurra("train", "text", tmp_path / "no.txt", *out), "no.txt: no such file")
+    refused(recurra("train", "text", tmp_path, *out), "is a folder, a text file was expected")
+    refused(recurra("train", "text", *out), "no text files were named")
+
+
+def test_settings_are_refused_all_at_once(recurra: Recurra, text_file: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("[model]\nhiden_size = 3\n[train]\nepochs = -1\n")
+    ended = recurra("train", "text", text_file, "--out", tmp_path / "run", "--config", recipe, "--batch", "zero")
+    refused(ended, "3 settings are wrong", "model.hiden_size", "hidden_size", "train.epochs", "data.batch_size")
+
+
+def test_an_unknown_cell_lists_what_exists(recurra: Recurra, text_file: Path, tmp_path: Path) -> None:
+    ended = recurra("train", "text", text_file, "--out", tmp_path / "run", *TINY, "--cell", "lstn")
+    refused(ended, "no cell is called 'lstn'", "There are: lstm")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_never_overwritten(recurra: Recurra, a_run: Path, text_file: Path) -> None:
+    before = contents(a_run)
+    refused(recurra("train", "text", text_file, "--out", a_run, *TINY), "holds a run already", "--resume")
+    assert contents(a_run) == before
+
+
+def test_resume_where_there_is_nothing_and_on_another_text(recurra: Recurra, a_run: Path, tmp_path: Path) -> None:
+    refused(recurra("train", "text", "--out", tmp_path / "none", "--resume"), "holds no run that could be continued")
+    other = tmp_path / "other.txt"
+    other.write_text("the cat sat on the mat\n" * 40)
+    before = contents(a_run)
+    refused(recurra("train", "text", other, "--out", a_run, "--resume"), "the text has changed since this run began")
+    assert contents(a_run) == before
+
+
+def test_a_folder_that_is_no_run(recurra: Recurra, a_run: Path) -> None:
+    refused(recurra("generate", a_run.parent / "cat"), "no such run", f"Runs in {a_run.parent}: cats")
+    refused(recurra("generate", a_run.parent), "is no run: it has no config.toml")
+
+
+@pytest.mark.parametrize("verb", ["generate", "eval", "report"])
+@pytest.mark.parametrize(
+    ("symbols", "fact"),
+    [("ab", "has 2 symbols"), (None, "is not the vocabulary that this run was trained with")],
+    ids=["another size", "same size, other symbols"],
+)
+def test_vocabulary_mismatch(
+    recurra: Recurra, a_run: Path, text_file: Path, verb: str, symbols: str | None, fact: str
+) -> None:
+    path = a_run / "vocabulary.json"
+    content = json.loads(path.read_text())
+    if symbols is None:
+        content["symbols"] = content["symbols"][:-1] + "z"
+    else:
+        content["symbols"] = symbols
+        note = json.loads((a_run / "run.json").read_text())
+        del note["vocabulary_digest"]
+        (a_run / "run.json").write_text(json.dumps(note))
+    path.write_text(json.dumps(content))
+    refused(recurra(verb, a_run, *([text_file] if verb == "eval" else [])), "vocabulary", fact)
+
+
+@pytest.mark.parametrize("keep", [0, 5, 100, -1])
+@pytest.mark.parametrize("name", ["weights.safetensors", "checkpoint/latest.safetensors"])
+def test_truncated_weights_and_checkpoint(recurra: Recurra, a_run: Path, name: str, keep: int) -> None:
+    path = a_run / name
+    path.write_bytes(path.read_bytes()[:keep])
+    before = contents(a_run)
+    if name == "weights.safetensors":
+        ended = recurra("generate", a_run)
+    else:
+        ended = recurra("train", "text", "--out", a_run, "--resume", "--iterations", "12")
+    refused(ended, name, "is damaged")
+    assert contents(a_run) == before
+
+
+def test_one_flipped_bit_is_seen(recurra: Recurra, a_run: Path) -> None:
+    path = a_run / "weights.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-7] ^= 1
+    path.write_bytes(content)
+    refused(recurra("generate", a_run), "is damaged", "digest")
+
+
+def test_config_of_another_version(recurra: Recurra, a_run: Path) -> None:
+    path = a_run / "config.toml"
+    text = path.read_text()
+    path.write_text(text.replace("config_format = 1", "config_format = 99"))
+    refused(recurra("generate", a_run), "is of config format 99, this Recurra reads format 1")
+    path.write_text(text.replace("hidden_size = 8", "hidden_size = 9"))
+    refused(recurra("generate", a_run), "the weights are not this model's")
+    path.write_text(text + "[")
+    refused(recurra("generate", a_run), "is not TOML")
+
+
+def test_a_run_without_weights(recurra: Recurra, a_run: Path) -> None:
+    (a_run / "weights.safetensors").unlink()
+    refused(recurra("generate", a_run), "this run has no weights yet", "--resume")
+
+
+def test_prompt_with_unseen_characters(recurra: Recurra, trained: Path) -> None:
+    words = ("generate", trained, "--length", "10", "--seed", "0", "--prompt")
+    ended = recurra(*words, "the é☃ cat")
+    assert ended.code == 0
+    assert ended.out.startswith("the é☃ cat")
+    assert "never saw 'é' (U+00E9 latin small letter e with acute), '☃' (U+2603 snowman); left out" in ended.err
+    assert ended.out[10:] == recurra(*words, "the  cat").out[8:]
+    assert recurra(*words, "thé cat", "--unknown", "replace").out[7:] == recurra(*words, "the cat").out[7:]
+    assert recurra(*words, "☃").code == 0
+    refused(recurra(*words, "é", "--unknown", "error"), "'é' (U+00E9", "--unknown skip")
+
+
+def test_eval_on_unseen_characters_and_no_text(recurra: Recurra, trained: Path, tmp_path: Path) -> None:
+    path = tmp_path / "text.txt"
+    path.write_text("the cat — the dog")
+    refused(recurra("eval", trained, path), "'—' (U+2014) at position 8")
+    assert recurra("eval", trained, path, "--unknown", "skip").code == 0
+    path.write_text("")
+    refused(recurra("eval", trained, path), "is empty")
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (("--temperature", "-1"), "temperature must be a finite number >= 0"),
+        (("--temperature", "nan"), "temperature must be a finite number >= 0"),
+        (("--top-p", "0"), "top_p must lie in (0, 1]"),
+        (("--top-k", "-3"), "top_k must be >= 0"),
+        (("--length", "-1"), "--length must be >= 0"),
+        (("--temperature", "hot"), "invalid float value: 'hot'"),
+    ],
+)
+def test_sampling_options_out_of_range(recurra: Recurra, trained: Path, words: tuple[str, str], part: str) -> None:
+    refused(recurra("generate", trained, *words), part)
+
+
+def test_unknown_verbs_and_options(recurra: Recurra) -> None:
+    refused(recurra("trian"), "no command is called 'trian'", "There are: train")
+    refused(recurra("train", "text", "--out", "x", "--hiden", "3"), "unrecognized arguments: --hiden 3", "--help")
+    refused(recurra("train", "images", "--out", "x"), "invalid choice: 'images'")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 256 KiB, where this process may mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = os.geteuid() == 0 and (
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], check=False, capture_output=True
+        ).returncode
+        == 0
+    )
+    if not mounted:
+        pytest.skip("no right to mount a small disk here; the simulated one runs everywhere")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(recurra: Recurra, text_file: Path, small_disk: Path) -> None:
+    folder = small_disk / "run"
+    assert recurra("train", "text", text_file, "--out", folder, *TINY, "--quiet").code == 0
+    before = contents(folder)
+    room = os.statvfs(small_disk)
+    (small_disk / "filler").write_bytes(bytes(room.f_bavail * room.f_frsize))
+    ended = recurra("train", "text", "--out", folder, "--resume", "--iterations", "12")
+    refused(ended, "could not be written: No space left on device")
+    after = contents(folder)
+    assert not [name for name in after if name.endswith(".part")]
+    for name in ("weights.safetensors", "checkpoint/latest.safetensors", "config.toml", "vocabulary.json", "run.json"):
+        assert after[name] == before[name]
+    (small_disk / "filler").unlink()
+    assert recurra("train", "text", "--out", folder, "--resume", "--iterations", "12", "--quiet").code == 0
+
+
+def test_a_disk_that_fills_while_training(recurra: Recurra, a_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same without root: every write of a checkpoint fails as it does on a full disk."""
+    before = contents(a_run)
+    whole = Path.write_bytes
+
+    def full(path: Path, content: bytes) -> int:
+        if "safetensors" in path.name:
+            whole(path, content[: len(content) // 2])
+            raise OSError(28, "No space left on device")
+        return whole(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        ended = recurra("train", "text", "--out", a_run, "--resume", "--iterations", "12")
+    refused(ended, "could not be written: No space left on device", "what was there before is untouched")
+    assert "Training goes on" in ended.err, "a failed checkpoint along the way must not end the run"
+    after = contents(a_run)
+    for name in ("weights.safetensors", "checkpoint/latest.safetensors"):
+        assert after[name] == before[name]
+    assert not [name for name in after if name.endswith(".part")]
+    assert recurra("train", "text", "--out", a_run, "--resume", "--iterations", "12", "--quiet").code == 0
