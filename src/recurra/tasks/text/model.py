@@ -37,6 +37,7 @@ class TextModel(nn.Module):
             num_layers=settings.num_layers,
             dropout=settings.dropout if settings.num_layers > 1 else 0.0,
             recurrent_dropout=settings.recurrent_dropout,
+            weight_drop=settings.weight_drop,
             zoneout=settings.zoneout,
             residual=settings.residual,
             learned_initial_state=settings.learned_initial_state,

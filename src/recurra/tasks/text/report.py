@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recurra import __version__
 from recurra.base import config
 from recurra.cells import CELLS
 from recurra.diagnostics.chart import Axis, Line, line_chart, plane_chart
@@ -196,8 +194,8 @@ def _duration(seconds: float) -> str:
 
 def _footer(note: dict[str, Any]) -> str:
     where = note.get("environment", {})
-    parts = [f"Recurra {__version__}", f"Python {where.get('python', sys.version.split()[0])}"]
-    parts += [f"torch {where.get('torch', torch.__version__)}"]
+    software = {"Recurra": "recurra", "Python": "python", "torch": "torch"}
+    parts = [f"{name} {where[key]}" for name, key in software.items() if key in where]
     if "threads" in where:
         parts.append(f"{where['threads']} threads on {where['cpus']} CPUs, {where['machine']}")
     return " · ".join(parts)

@@ -62,6 +62,8 @@ class ModelSettings(Settings, frozen=True):
     dropout: Probability = 0.3
     """On the output of every layer; like the input's with one mask for all steps of a row."""
     recurrent_dropout: Probability = 0.0
+    weight_drop: Probability = 0.0
+    """On the entries of the recurrent matrices, anew for every batch."""
     zoneout: Probability = 0.0
     residual: bool = False
     learned_initial_state: bool = False

@@ -8,6 +8,7 @@ import os
 import platform
 import warnings
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -182,11 +183,25 @@ def _evaluate(model: nn.Module, validation: np.ndarray) -> dict[str, float]:
 
 def _bounded(settings: TextSettings, batches: int) -> TextSettings:
     """Epochs as iterations, so that schedule and progress bar know the end."""
-    wanted = settings.train
-    if wanted.epochs and wanted.gradient.style == "full":
+    wanted, gradient = settings.train, settings.train.gradient
+    if not wanted.epochs:
+        return settings
+    if gradient.style == "full":
         most = wanted.epochs * batches
         wanted = msgspec.structs.replace(wanted, iterations=min(most, wanted.iterations or most))
+    elif not wanted.iterations and not wanted.schedule.total:
+        # The last batch of an epoch may be shorter and give fewer updates; the epochs end the run.
+        updates = math.ceil(settings.data.chunk / (gradient.k1 or gradient.k2 or 1))
+        length = msgspec.structs.replace(wanted.schedule, total=wanted.epochs * batches * updates)
+        wanted = msgspec.structs.replace(wanted, schedule=length)
     return msgspec.structs.replace(settings, train=wanted)
+
+
+def _own_version() -> str:
+    try:
+        return version("recurra")
+    except PackageNotFoundError:
+        return "(not installed)"
 
 
 def _facts(corpus: Corpus, parts: Splits, model: TextModel, command: str, before: dict[str, Any]) -> dict[str, Any]:
@@ -207,6 +222,7 @@ def _facts(corpus: Corpus, parts: Splits, model: TextModel, command: str, before
         "vocabulary_size": len(corpus.vocabulary),
         "parameters": model.parameter_count(),
         "environment": {
+            "recurra": _own_version(),
             "python": platform.python_version(),
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
