@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
+from tests.tolerances import assert_close
 from torch import Tensor
 
 from recurra.base.state import leaves
 from recurra.equations.cell import Cell
 from recurra.kernels.reference.spelling import evaluate
 from recurra.layers import Recurrent
-from tests.tolerances import assert_close
 
 # Awkward on purpose: no multiple of 16, three different widths, one step, two, and many.
 INPUT, HIDDEN, OUTPUT = 5, 7, 3

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+from itertools import pairwise
 
 import pytest
 import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
+from tests.contract import battery
+from tests.tolerances import TOLERANCE, assert_close
 
 from recurra.base.state import leaves, stack, take, unstack
 from recurra.cells import CELLS
@@ -15,16 +18,14 @@ from recurra.equations.cell import Cell
 from recurra.equations.functions import sigmoid, softplus, tanh, where
 from recurra.kernels.dispatch import BACKENDS
 from recurra.layers import Recurrent
-from tests.contract import battery
-from tests.tolerances import TOLERANCE, assert_close
 
 
 class Skeptic(Cell):
     """What a user might write: an own gate, two states of which one is not the output, a select, no reset.
 
-        d = σ(W_d x + U_d h + k ⊙ m + b_d)
-        m' = d ⊙ m + (1 - d) ⊙ softplus(W_m x + U_m (d ⊙ h))
-        h' = where([0.5 < d], tanh(m'), 0.5 h)
+    d = σ(W_d x + U_d h + k ⊙ m + b_d)
+    m' = d ⊙ m + (1 - d) ⊙ softplus(W_m x + U_m (d ⊙ h))
+    h' = where([0.5 < d], tanh(m'), 0.5 h)
     """
 
     states = "h", "m"
@@ -133,7 +134,7 @@ def test_a_reset_is_a_fresh_state(cell, backend):
     for row in range(3):
         borders = [0, *resets[row].nonzero().flatten().tolist(), 12]
         now = take(state, slice(row, row + 1))
-        for start, end in zip(borders, borders[1:], strict=False):
+        for start, end in pairwise(borders):
             if resets[row, start]:
                 now = None
             if end == start:
@@ -206,7 +207,7 @@ def test_bfloat16_stays_near(cell):
         {"zoneout": 0.2},
         {"recurrent_dropout": 0.3, "zoneout": 0.2, "learned_initial_state": True},
     ],
-    ids=lambda options: "-".join(options),
+    ids="-".join,
 )
 @pytest.mark.parametrize("cell", [*CELLS, Skeptic])
 def test_options_keep_the_contract(cell, options):

@@ -8,12 +8,12 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from tests.contract import battery
+from tests.tolerances import assert_close
 
 from recurra.cells.interop import KERAS
 from recurra.layers import Recurrent
 from recurra.layers.convert import from_keras, to_keras
-from tests.contract import battery
-from tests.tolerances import assert_close
 
 os.environ["KERAS_BACKEND"] = "torch"
 with warnings.catch_warnings():

@@ -8,12 +8,12 @@ import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper
+from tests.contract import battery
+from tests.tolerances import assert_close
 
 from recurra.cells.interop import ONNX
 from recurra.layers import Recurrent
 from recurra.layers.convert import from_onnx, to_onnx
-from tests.contract import battery
-from tests.tolerances import assert_close
 
 BATCH, STEPS = 4, 9
 

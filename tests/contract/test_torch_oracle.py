@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tests.tolerances import assert_close
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from recurra.base.state import leaves
 from recurra.layers import Recurrent
-from tests.tolerances import assert_close
 
 MODULES = {
     "lstm": lambda *sizes, **options: nn.LSTM(*sizes, batch_first=True, **options),

@@ -22,7 +22,7 @@ def stream(seed: int, name: str) -> torch.Generator:
 
 
 class Streams:
-    """The streams of one run (init, dropout, data, sample ...), made when first asked for; saved and resumed together."""
+    """The streams of one run (init, data, sample ...), made when first asked for; saved and resumed together."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed

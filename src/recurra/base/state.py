@@ -43,22 +43,38 @@ def detach(state: State) -> State:
 
 def to(state: State, *args: Any, **kwargs: Any) -> State:
     """`Tensor.to` on every leaf."""
-    return map_state(lambda leaf: leaf.to(*args, **kwargs), state)
+
+    def move(leaf: Tensor) -> Tensor:
+        return leaf.to(*args, **kwargs)
+
+    return map_state(move, state)
 
 
 def take(state: State, rows: Tensor | slice) -> State:
     """The batch rows `rows` of every leaf."""
-    return map_state(lambda leaf: leaf[rows], state)
+
+    def pick(leaf: Tensor) -> Tensor:
+        return leaf[rows]
+
+    return map_state(pick, state)
 
 
 def restart(state: State, fresh: State, rows: Tensor) -> State:
     """`fresh` where `rows` (B,) bool is true, `state` elsewhere; differentiable in both."""
-    return map_state(lambda old, new: torch.where(rows.view(-1, *[1] * (old.dim() - 1)), new, old), state, fresh)
+
+    def choose(old: Tensor, new: Tensor) -> Tensor:
+        return torch.where(rows.view(-1, *[1] * (old.dim() - 1)), new, old)
+
+    return map_state(choose, state, fresh)
 
 
 def stack(states: Sequence[State]) -> State:
     """Many sessions' states as one batch (along B)."""
-    return map_state(lambda *parts: torch.cat(parts), *states)
+
+    def join(*parts: Tensor) -> Tensor:
+        return torch.cat(parts)
+
+    return map_state(join, *states)
 
 
 def unstack(state: State) -> list[State]:

@@ -46,8 +46,8 @@ class Recurrent(nn.Module):
         merge: how the directions are joined: "concat", "sum", "mean" or "mul".
         dropout: share of the features set to 0 between layers, as in torch.nn.LSTM.
         recurrent_dropout: share of the state set to 0 where a recurrent product reads it, one mask for all steps.
-        weight_drop: share of the entries of the recurrent matrices set to 0, anew in each call (Merity et al. 2018); the
-            fused backends stay in use.
+        weight_drop: share of the entries of the recurrent matrices set to 0, anew in each call (Merity et al. 2018);
+            the fused backends stay in use.
         zoneout: probability that a unit keeps its old value, for all states or per state ({"h": 0.05, "c": 0.5}).
         learned_initial_state: state=None starts from parameters instead of zeros.
         reverse: read the sequence backwards (one direction).

@@ -223,7 +223,7 @@ class Unit(nn.Module):
             raise ConfigError(
                 message(
                     "Recurrent.step",
-                    "recurrent dropout, weight drop and zoneout draw masks for a whole sequence, which single steps do not know",
+                    "recurrent dropout, weight drop and zoneout draw masks for a whole sequence, not for single steps",
                     hint="call layer.eval() first, or run the sequence through the layer.",
                 )
             )

@@ -1,0 +1,40 @@
+"""One way back from a run folder to a model that predicts, whatever task it was trained for."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from recurra.base.errors import CheckpointError, message
+from recurra.base.registry import Registry
+from recurra.tasks.text import run as text
+
+__all__ = ["load"]
+
+LOADERS: Registry[Callable[[Path | str], Any]] = Registry("task")
+LOADERS.add("text", text.load)
+
+
+def load(folder: Path | str) -> Any:
+    """The trained model of a run folder, with its best weights, ready to predict.
+
+    A text run gives a `TextRun`: `generate`, `stream`, `score`.
+
+    >>> run = load("runs/demo")                                  # doctest: +SKIP
+    >>> run.generate("The ", length=100, seed=1)                 # doctest: +SKIP
+
+    Raises CheckpointError where the folder is no run, or its parts are missing, damaged, of another version, or do not
+    belong together; ConfigError where its config.toml is faulty; UnknownName for a task that is not installed.
+    """
+    folder = Path(folder)
+    try:
+        settings = tomllib.loads((folder / text.CONFIG).read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
+        # The text loader says best what is wrong with a folder that is no run.
+        settings = {}
+    task = settings.get("task", "text")
+    if not isinstance(task, str):
+        raise CheckpointError(message(str(folder), f"config.toml names no task, but {task!r}"))
+    return LOADERS[task](folder)
