@@ -1,0 +1,236 @@
+"""What follows from the equations: parameters and their counts, gates, products, what a scan may do."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+
+from recurra.cells import CELLS
+from recurra.cells.gru import GRU
+from recurra.cells.lstm import LSTM
+from recurra.equations.cell import Cell
+from recurra.equations.expr import make
+from recurra.equations.functions import layer_norm, mean, sigmoid, softmax, tanh, where
+
+I, H, O = 5, 7, 3  # noqa: E741
+
+# Counted by hand from the published equations.
+COUNTS = {
+    "elman": (H * I + H * H + H, "HI + HH + H"),
+    "relu_rnn": (H * I + H * H + H, "HI + HH + H"),
+    "jordan": (H * I + H * O + O * H + H + O, "HI + HO + OH + H + O"),
+    "lstm": (4 * H * (I + H + 1), "4HI + 4HH + 4H"),
+    "peephole_lstm": (4 * H * (I + H + 1) + 3 * H, "4HI + 4HH + 7H"),
+    "coupled_lstm": (3 * H * (I + H + 1), "3HI + 3HH + 3H"),
+    # Gains of four input and four recurrent products and of c; biases of four gates and of c.
+    "layer_norm_lstm": (4 * H * (I + H) + 9 * H + 5 * H, "4HI + 4HH + 14H"),
+    "gru": (3 * H * (I + H + 1) + H, "3HI + 3HH + 4H"),
+    "gru_v1": (3 * H * (I + H + 1), "3HI + 3HH + 3H"),
+    "minimal_gated_unit": (2 * H * (I + H + 1), "2HI + 2HH + 2H"),
+}
+
+
+def spec(name):
+    return CELLS[name]().spec
+
+
+def test_every_cell_is_counted():
+    assert set(COUNTS) == set(CELLS)
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_parameters(name):
+    count, formula = COUNTS[name]
+    assert spec(name).parameter_count({"I": I, "H": H, "O": O}) == count
+    assert spec(name).parameter_formula == formula
+
+
+def test_names_and_their_order():
+    assert list(spec("lstm").params) == [f"{family}.{gate}" for family in "WUb" for gate in "ifgo"]
+    assert spec("lstm").gates == ("i", "f", "g", "o")
+    assert spec("gru").gates == ("r", "z", "n")
+    assert spec("peephole_lstm").families["p"] == ("p.i", "p.f", "p.o")
+    assert list(spec("elman").params) == ["W", "U", "b"]
+    assert spec("elman").gates == ()
+
+
+def test_axes_of_jordan():
+    jordan = spec("jordan")
+    assert jordan.params == {
+        "W.h": ("H", "I"),
+        "U.h": ("H", "O"),
+        "V.y": ("O", "H"),
+        "b.h": ("H",),
+        "b.y": ("O",),
+    }
+    assert jordan.output_axis == "O"
+    assert jordan.axes == ("I", "H", "O")
+
+
+@pytest.mark.parametrize(
+    ("name", "dependent"),
+    [
+        ("elman", 1),
+        ("relu_rnn", 1),
+        ("jordan", 2),
+        ("lstm", 1),
+        ("peephole_lstm", 1),
+        ("coupled_lstm", 1),
+        ("layer_norm_lstm", 1),
+        ("gru", 1),
+        ("gru_v1", 2),
+        ("minimal_gated_unit", 2),
+    ],
+)
+def test_dependent_products(name, dependent):
+    assert spec(name).dependent_products == dependent
+
+
+def named(nodes):
+    return [node.args[0].value for node in nodes]
+
+
+def test_free_products_do_not_touch_the_state():
+    assert named(spec("lstm").free_products) == ["W.i", "W.f", "W.g", "W.o"]
+    assert named(spec("jordan").free_products) == ["W.h"]
+
+    class Deep(Cell):
+        states = "h"
+
+        def step(self, x, h, W, U):
+            return tanh(W.b @ tanh(W.a @ x) + W.c @ (U @ h))
+
+    assert named(Deep().spec.free_products) == ["W.a", "W.b"]
+    assert Deep().spec.dependent_products == 2
+
+
+def test_shared_operands():
+    shared = spec("gru_v1").shared_operands
+    assert [named(products) for products in shared.values()] == [["W.r", "W.z", "W.n"], ["U.r", "U.z"], ["U.n"]]
+    assert list(shared)[1] is spec("gru_v1").symbol("h")
+
+
+class MinGRU(Cell):
+    states = "h"
+
+    def step(self, x, h, W, b):
+        z = sigmoid(W.z @ x + b.z)
+        return (1 - z) * h + z * (W.n @ x + b.n)
+
+
+def affine(body, states="h"):
+    return type("Tried", (Cell,), {"states": states, "step": body})().spec.is_affine_elementwise
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (lambda self, x, h, W: h / (1 + sigmoid(W.a @ x)) - W.b @ x, True),
+        (lambda self, x, h, W: where(W.a @ x < W.b @ x, h, W.a @ x), True),
+        (lambda self, x, h, W: -h + W @ x, True),
+        (lambda self, x, h, W: h * h + W @ x, False),
+        (lambda self, x, h, W: (W @ x) / h, False),
+        (lambda self, x, h, W: where(W.a @ x < h, W.b @ x, W.a @ x), False),
+        (lambda self, x, h, W, U: W @ x + U @ h, False),
+        (lambda self, x, h, W: W @ x + mean(h), False),
+        (lambda self, x, h, W: W @ x * softmax(h), False),
+        (lambda self, x, h, W: tanh(W @ x + h), False),
+    ],
+)
+def test_affine_elementwise(body, expected):
+    assert affine(body) is expected
+
+
+def test_affine_elementwise_in_all_states():
+    assert MinGRU().spec.is_affine_elementwise
+    assert affine(lambda self, x, h, c, W: (h + c, c * (W @ x)), ("h", "c"))
+    assert not affine(lambda self, x, h, c, W: (h + W @ x, h * c), ("h", "c"))
+    assert not any(spec(name).is_affine_elementwise for name in CELLS)
+
+
+def test_row_ops():
+    assert [node.op for node in spec("layer_norm_lstm").row_ops] == ["layer_norm"] * 9
+    assert spec("lstm").row_ops == ()
+
+
+class Reordered(Cell):
+    """The GRU of torch, sums and factors the other way round, states and locals renamed."""
+
+    states = "memory"
+
+    def step(self, x, memory, b, U, W, a):
+        new = tanh((U.n @ memory + a.n) * sigmoid(b.r + (U.r @ memory + W.r @ x)) + (b.n + W.n @ x))
+        keep = sigmoid(U.z @ memory + (W.z @ x + b.z))
+        return memory * keep + new * (1 - keep)
+
+
+def test_fingerprint():
+    assert Reordered().spec.fingerprint == spec("gru").fingerprint
+    assert len({spec(name).fingerprint for name in CELLS}) == len(CELLS)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (lambda self, x, h, W, U: W @ x - U @ h, lambda self, x, h, W, U: U @ h - W @ x),
+        (lambda self, x, h, W, U: W @ x + 2 * (U @ h), lambda self, x, h, W, U: W @ x + 3 * (U @ h)),
+        (lambda self, x, h, W, U: W @ x + U.a @ h, lambda self, x, h, W, U: W @ x + U.b @ h),
+        (
+            lambda self, x, h, W, U: layer_norm(W @ x + U @ h),
+            lambda self, x, h, W, U: layer_norm(W @ x + U @ h, eps=1e-3),
+        ),
+        (lambda self, x, h, W, U: (W @ x + h) * (U @ h), lambda self, x, h, W, U: W @ x + h * (U @ h)),
+    ],
+)
+def test_fingerprints_differ(first, second):
+    specs = [type("Tried", (Cell,), {"states": "h", "step": body})().spec for body in (first, second)]
+    assert specs[0].fingerprint != specs[1].fingerprint
+
+
+def test_fingerprint_minds_the_order_of_states():
+    class Swapped(LSTM):
+        states = "c", "h"
+
+        def step(self, x, c, h, W, U, b):
+            h_next, c_next = LSTM.step(self, x, h, c, W, U, b)
+            return c_next, h_next
+
+    assert Swapped().spec.fingerprint != spec("lstm").fingerprint
+
+
+def test_same_expression_is_same_object():
+    first, second = spec("lstm"), LSTM().spec
+    assert first is not second
+    assert all(first.after[state] is second.after[state] for state in first.states)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
+def test_copies_keep_identity(copied):
+    original = spec("gru_v1")
+    again = copied(original)
+    assert again.after["h"] is original.after["h"]
+    assert again.symbol("x") in again.shapes
+    assert again.fingerprint == original.fingerprint
+
+
+def test_symbols():
+    assert spec("lstm").symbol("U.f") is make("param", value="U.f")
+    with pytest.raises(KeyError):
+        spec("lstm").symbol("p.f")
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("LSTM", "lstm"),
+        ("PeepholeLSTM", "peephole_lstm"),
+        ("GRUv1", "gru_v1"),
+        ("ReluRNN", "relu_rnn"),
+        ("MyCell", "my_cell"),
+        ("A", "a"),
+    ],
+)
+def test_name_of_a_class(written, name):
+    assert type(written, (GRU,), {})().name == name
