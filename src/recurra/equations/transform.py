@@ -57,10 +57,13 @@ def with_projection(spec: CellSpec) -> CellSpec:
     """The output state h becomes R.h @ h, of axis P, and it is what the recurrent products then read.
 
     Sak et al. 2014, arXiv:1402.1128. Raises EquationError for a cell that uses its output elementwise as well (a GRU).
+    Recurrent dropout comes before, zoneout after: a mask is for what the cell reads, not for what is projected.
     """
     output = spec.output
     projected = make("matmul", make("param", value=f"R.{output}"), spec.after[output])
     axes = {**spec.state_axes, output: "P"}
+    extras = tuple(replace(extra, axis="P") if extra.name == f"drop_{output}" else extra for extra in spec.extras)
+    spec = replace(spec, extras=extras)
 
     def fail(node: Expr, fact: str, _: str) -> EquationError:
         hint = f"this cell uses {output} elementwise too, so it cannot change its size; project after the layer."
@@ -68,6 +71,8 @@ def with_projection(spec: CellSpec) -> CellSpec:
 
     after = {**spec.after, output: projected}
     shapes = infer(after.values(), _leaf_axes(spec, axes), [(node, axes[s]) for s, node in after.items()], fail)
+    if shapes[projected.args[1]] == ("P",):
+        raise fail(spec.after[output], f"has the axis of the projected {output} already", "")
     params = {name: shapes[make("param", value=name)] for name in (*spec.params, f"R.{output}")}
     return replace(spec, after=after, state_axes=axes, shapes=shapes, params=params)
 

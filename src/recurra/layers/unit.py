@@ -104,7 +104,10 @@ class Unit(nn.Module):
         self.zoneout = _zoneout(zoneout, self.spec)
         self.fused = torch_layout(self.spec)
         self._spec_eval = with_zoneout(self.spec, self.zoneout) if self.zoneout else self.spec
-        dropped = with_recurrent_dropout(self.spec) if recurrent_dropout else self.spec
+        dropped = self.spec
+        if recurrent_dropout:
+            dropped = with_recurrent_dropout(cell.spec)
+            dropped = with_projection(dropped) if "P" in sizes else dropped
         self._spec_train = with_zoneout(dropped, self.zoneout) if self.zoneout else dropped
         self.state_sizes = tuple(self.sizes[self.spec.state_axes[state]] for state in self.spec.states)
         self._register(initializers or {}, generator)
