@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import shutil
-import sys
 import time
 from pathlib import Path
 
@@ -73,9 +72,9 @@ def run(arguments: argparse.Namespace) -> int:
         f"The first 90 % are learned from, the last 10 % held out. Training a {settings.model.cell} of "
         f"{settings.model.hidden_size} units:"
     )
-    outcome = train(settings, folder, corpus=corpus, progress=progress, command="recurra demo")
+    hint = "a demo is begun anew: recurra demo"
+    outcome = train(settings, folder, corpus=corpus, progress=progress, command="recurra demo", resume_hint=hint)
     if outcome.score is None:
-        print("interrupted; recurra demo begins anew", file=sys.stderr)
         return INTERRUPTED
     report = write_report(folder)
     show_outcome(outcome, report, as_json=arguments.json)

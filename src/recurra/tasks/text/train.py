@@ -71,12 +71,14 @@ def train(
     resume: bool = False,
     progress: Progress | None = None,
     command: str = "",
+    resume_hint: str = "",
 ) -> Outcome:
     """Train by `settings` into `folder`.
 
     corpus: the text where it is in memory already; otherwise `settings.data.files` are read.
     resume: continue the run in the folder, bit for bit on the same machine.
     command: what the user typed, for the report.
+    resume_hint: what to say continues an interrupted run, where that is not `recurra train text --resume`.
 
     Raises DataError for a text that cannot be used, CheckpointError where the folder holds a run already (or, with
     resume, none, or one of another text), TrainingError where numbers run away.
@@ -111,7 +113,7 @@ def train(
         folder=folder,
         streams=streams,
         progress=progress,
-        resume_hint=f"recurra train text --out {folder} --resume",
+        resume_hint=resume_hint or f"recurra train text --out {folder} --resume",
     )
     facts = _facts(corpus, parts, model, command, read_note(folder) if resume else {})
     if resume:
