@@ -120,7 +120,7 @@ class MinGRU(Cell):
         return (1 - z) * h + z * (W.n @ x + b.n)
 
 
-def affine(body, states="h"):
+def affine(body, states=("h",)):
     return type("Tried", (Cell,), {"states": states, "step": body})().spec.is_affine_elementwise
 
 
