@@ -1,0 +1,34 @@
+"""The README stays true: its example prints its number, its table is the registry's."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_example_prints_its_number():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    code = re.search(r"```python\n(.*?)```", text, re.DOTALL)
+    assert code
+    said = re.findall(r"# (-?\d+\.\d+)$", code[1].strip().splitlines()[-1])
+    ran = subprocess.run([sys.executable, "-c", code[1]], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == said
+
+
+def test_the_table_is_the_registry():
+    ran = subprocess.run([sys.executable, ROOT / "tools" / "readme_table.py", "--check"], check=False)
+    assert ran.returncode == 0, "run: make docs"
+
+
+def test_every_command_exists():
+    from recurra.cli.main import VERBS
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for verb in re.findall(r"^recurra (\w+)", text, re.MULTILINE):
+        assert verb in VERBS, verb
+    for target in re.findall(r"^make (\w+)", text, re.MULTILINE):
+        assert f"\n{target}:" in (ROOT / "Makefile").read_text(encoding="utf-8"), target
