@@ -1,4 +1,4 @@
-"""Run the cases, alternating ours and the peer's in one process: `python -m benchmarks.run [--threads 2] [--rounds 15]`.
+"""Run the cases, alternating ours and the peer's in one process: `python -m benchmarks.run`.
 
 No figure is printed while the contract tests of the code under measurement are red. Results go to
 benchmarks/results/ as JSON, with the machine and the versions.

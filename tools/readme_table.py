@@ -11,6 +11,9 @@ from recurra.cells.interop import KERAS, ONNX, TORCH
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 START, END = "<!-- cells: written by `make docs` from the registry -->\n", "<!-- end of cells -->"
+LEGEND = """
+I input size, H hidden size, O output size; products in a row: matrix products of a step that wait for each other.
+"""
 
 
 def table() -> str:
@@ -19,11 +22,10 @@ def table() -> str:
     for name, kind in CELLS.items():
         cell = kind()
         also = [tool for tool, known in (("torch", TORCH), ("Keras", KERAS), ("ONNX", ONNX)) if name in known]
-        rows.append(
-            f"| `{name}` | {cell.title} | {cell.spec.parameter_formula} | {cell.spec.dependent_products} | {', '.join(also)} |"
-        )
-    legend = "\nI input size, H hidden size, O output size; products in a row: matrix products of a step that must wait "
-    return "\n".join(rows) + "\n" + legend + "for\neach other.\n"
+        spec = cell.spec
+        columns = (f"`{name}`", cell.title, spec.parameter_formula, str(spec.dependent_products), ", ".join(also))
+        rows.append(f"| {' | '.join(columns)} |")
+    return "\n".join(rows) + "\n" + LEGEND
 
 
 def main() -> int:
