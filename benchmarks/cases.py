@@ -54,16 +54,16 @@ def _label(batch: int, steps: int, inputs: int, hidden: int) -> str:
     return f"B={batch} T={steps} I={inputs} H={hidden}"
 
 
-def _dense(cell: str, kind: type[nn.RNNBase], batch: int, steps: int, inputs: int, hidden: int) -> Case:
+def _dense(cell: str, kind: Callable[..., nn.RNNBase], batch: int, steps: int, inputs: int, hidden: int) -> Case:
     module = kind(inputs, hidden, batch_first=True)
     layer = Recurrent.from_torch(module)
     x = torch.randn(batch, steps, inputs)
     name = f"{cell} train {_label(batch, steps, inputs, hidden)}"
     ours, peer = _train(lambda: layer(x)[0], layer), _train(lambda: module(x)[0], module)
-    return Case(name, f"torch.nn.{kind.__name__}", ours, peer)
+    return Case(name, f"torch.nn.{type(module).__name__}", ours, peer)
 
 
-def _ragged(cell: str, kind: type[nn.RNNBase], batch: int, steps: int, inputs: int, hidden: int) -> Case:
+def _ragged(cell: str, kind: Callable[..., nn.RNNBase], batch: int, steps: int, inputs: int, hidden: int) -> Case:
     module = kind(inputs, hidden, batch_first=True)
     layer = Recurrent.from_torch(module)
     x = torch.randn(batch, steps, inputs)
@@ -74,7 +74,7 @@ def _ragged(cell: str, kind: type[nn.RNNBase], batch: int, steps: int, inputs: i
 
     name = f"{cell} train, lengths 10..{steps}, {_label(batch, steps, inputs, hidden)}"
     ours = _train(lambda: layer(x, lengths=lengths)[0], layer)
-    return Case(name, f"torch.nn.{kind.__name__}, PackedSequence", ours, _train(packed, module))
+    return Case(name, f"torch.nn.{type(module).__name__}, PackedSequence", ours, _train(packed, module))
 
 
 def _loop(cell: str, batch: int, steps: int, inputs: int, hidden: int) -> Case:
