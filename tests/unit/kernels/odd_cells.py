@@ -29,7 +29,7 @@ H, HC = "h", ("h", "c")
 ODD: dict[str, type[Cell]] = {}
 
 
-def odd(states=H, **axes):
+def odd(states: str | tuple[str, ...] = H, **axes: str):
     """Make a cell of the decorated step."""
 
     def add(step):
