@@ -139,8 +139,8 @@ def make_torch(layer: Recurrent) -> nn.RNNBase:
     layout = _layout(TORCH, "torch", layer.cell)
     if layer.merge != "concat" or layer.residual or layer.skip or layer.reverse:
         raise ConfigError(message("Recurrent.to_torch", "torch has no merge, residual, skip or reverse option"))
-    if any(unit.zoneout or unit.recurrent_dropout or unit.initial is not None for unit in layer.units):
-        fact = "torch has no zoneout, recurrent_dropout or learned_initial_state option"
+    if any(u.zoneout or u.recurrent_dropout or u.weight_drop or u.initial is not None for u in layer.units):
+        fact = "torch has no zoneout, recurrent_dropout, weight_drop or learned_initial_state option"
         raise ConfigError(message("Recurrent.to_torch", fact))
     # torch warns of dropout where there is nothing between layers.
     dropout = layer.dropout if layer.num_layers > 1 else 0.0

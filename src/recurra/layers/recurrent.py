@@ -296,7 +296,7 @@ class Recurrent(nn.Module):
                 )
             )
         for index, (unit, part) in enumerate(zip(self.units, state, strict=True)):
-            unit.check_state(part, batch, f"{where}: state[{index}]", x_shape)
+            unit.check_state(part, batch, where, f"state[{index}]", x_shape)
 
 
 def _check(given: Mapping[str, Any]) -> None:

@@ -246,12 +246,15 @@ class Unit(nn.Module):
         after = work.step(*work.before(x, packed), *state, *(extras[extra.name] for extra in spec.extras), *packed)
         return after[0], self.state_type(*after)
 
-    def check_state(self, state: Any, batch: int, where: str, x_shape: tuple[int, ...]) -> None:
+    def check_state(self, state: Any, batch: int, where: str, what: str, x_shape: tuple[int, ...]) -> None:
         """Raises ShapeError that names the state, what it must be and why."""
         fields = getattr(state, "_fields", self.spec.states)
         if not isinstance(state, tuple) or len(state) != len(self.spec.states) or fields != self.spec.states:
             raise ShapeError(
-                message(where, f"must be the states ({', '.join(self.spec.states)}) of {self.cell.name}, got {fields}")
+                message(
+                    where,
+                    f"{what} must be the states ({', '.join(self.spec.states)}) of {self.cell.name}, got {fields}",
+                )
             )
         like = next(self.parameters())
         for name, size, value in zip(self.spec.states, self.state_sizes, state, strict=True):
@@ -260,8 +263,8 @@ class Unit(nn.Module):
                 option = {"H": "hidden_size", "O": "output_size", "P": "projection_size"}.get(axis, "input_size")
                 raise ShapeError(
                     message(
-                        f"{where}.{name}",
-                        f"must be (B, {axis}) = ({batch}, {size}), got {tuple(value.shape)}",
+                        where,
+                        f"{what}.{name} must be (B, {axis}) = ({batch}, {size}), got {tuple(value.shape)}",
                         f"B = {batch} from x {x_shape}; {axis} = {size} from cell {self.cell.name}({option}={size}).",
                         hint=f"layer.zero_state({batch}) makes a fresh state; is this one from another layer?",
                     )
@@ -269,8 +272,8 @@ class Unit(nn.Module):
             if value.dtype != like.dtype and not torch.is_autocast_enabled(like.device.type):
                 raise ShapeError(
                     message(
-                        f"{where}.{name}",
-                        f"is {value.dtype}, the weights are {like.dtype}",
+                        where,
+                        f"{what}.{name} is {value.dtype}, the weights are {like.dtype}",
                         hint="recurra.base.state.to(state, dtype).",
                     )
                 )
