@@ -122,6 +122,12 @@ def product_used_twice(self, x, h, W, U):
     return tanh(W @ x + a) + a
 
 
+@odd(HC)
+def product_is_a_state_too(self, x, h, c, W, U):
+    a = U @ (h + c)
+    return tanh(W @ x + a), a
+
+
 @odd()
 def input_product_used_twice(self, x, h, W, U):
     u = W @ x

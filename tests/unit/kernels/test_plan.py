@@ -35,6 +35,7 @@ def stacks(found):
         ("peephole_lstm", [([f"W.{g}" for g in "ifgo"], True)], [([f"U.{g}" for g in "ifgo"], True)]),
         ("scalars_added", [(["W.g"], False)], [(["U.i", "U.g"], False)]),
         ("product_used_twice", [(["W"], False)], [(["U"], False)]),
+        ("product_is_a_state_too", [(["W"], False)], [(["U"], False)]),
         ("input_product_used_twice", [(["W"], False)], [(["U.a", "U.b"], False)]),
     ],
 )

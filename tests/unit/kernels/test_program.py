@@ -11,6 +11,7 @@ import torch
 from recurra.cells import CELLS
 from recurra.equations.expr import make
 from recurra.equations.transform import with_recurrent_dropout, with_zoneout
+from recurra.kernels.plan import Plan
 from recurra.kernels.reference import program as program_module
 from recurra.kernels.reference.backend import Reference
 from recurra.kernels.reference.program import Program, program
@@ -102,6 +103,15 @@ def test_source_of_the_lstm_is_one_product_a_step():
     assert step.count("torch.addmm") == 1
     assert "tensor_split(4, -1)" in step
     assert "@" not in step
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_no_product_is_done_twice(name):
+    plan, work = Plan(SPECS[name]), Program(SPECS[name])
+    before, step = work.source.split("def before")[1].split("def step")
+    assert before.count("F.linear") == len(plan.input_stacks)
+    assert step.count("torch.addmm") + step.count(" @ ") == len(plan.stacks)
+    assert "F.linear" not in step
 
 
 def test_source_is_shown(monkeypatch, capsys):

@@ -168,7 +168,8 @@ class _Writer:
         whole = self._fresh("s")
         self.lines["before"].append(f"{whole} = F.linear({operand}, {weight}, {bias})")
         self._whole[stack] = whole
-        taken = {addend for loop in self.plan.stacks for addend in loop.addends}
+        runs = [loop.addends for loop in self.plan.stacks if _start_of_run(loop.addends, stack.pieces) is not None]
+        taken = {addend for run in runs for addend in run}
         if not taken.issuperset(stack.pieces):
             self._cut(stack, f"{whole}", "before", "v")
 
@@ -178,10 +179,8 @@ class _Writer:
             if not loop.addends:
                 continue
             for stack, whole in self._whole.items():
-                if all(addend in stack.pieces for addend in loop.addends):
-                    first = stack.pieces.index(loop.addends[0])
-                    if stack.pieces[first : first + len(loop.addends)] != loop.addends:
-                        continue
+                first = _start_of_run(loop.addends, stack.pieces)
+                if first is not None:
                     name = whole
                     if len(loop.addends) < len(stack.pieces):
                         start, end = (
@@ -228,6 +227,14 @@ class _Writer:
             cut = f"split(({', '.join(self._width((part,)) for part in stack.products)},), -1)"
         left = product if product.isidentifier() or product.startswith("torch.") else f"({product})"
         self.lines[place].append(f"{', '.join(self.names[piece] for piece in stack.pieces)}, = {left}.{cut}")
+
+
+def _start_of_run(addends: tuple[Expr, ...], pieces: tuple[Expr, ...]) -> int | None:
+    """Where `addends` stand in `pieces`, one behind the other; None where they do not."""
+    if not addends or addends[0] not in pieces:
+        return None
+    first = pieces.index(addends[0])
+    return first if pieces[first : first + len(addends)] == addends else None
 
 
 def _function(name: str, arguments: str, lines: list[str]) -> str:
