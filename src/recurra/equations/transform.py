@@ -81,23 +81,11 @@ def _mask_states(operand: Expr, masked: dict[Expr, Expr], dropped: dict[str, Non
     """`operand` with its states masked; what lies behind another product was masked there."""
     behind = {node: node for node in topological([operand]) if node.op == "matmul"}
     for node in topological([operand]):
-        if node.op == "state" and _reaches(operand, node):
+        if node.op == "state":
             name = str(node.value)
             dropped.setdefault(name)
             masked[node] = make("mul", make("extra", value=f"drop_{name}"), node)
     return substitute([operand], {**masked, **behind})[0]
-
-
-def _reaches(operand: Expr, state: Expr) -> bool:
-    """Whether `operand` reads `state` other than through a product."""
-    waiting = [operand]
-    while waiting:
-        node = waiting.pop()
-        if node is state:
-            return True
-        if node.op != "matmul":
-            waiting.extend(node.args)
-    return False
 
 
 def _rebuilt(
