@@ -15,7 +15,7 @@ from recurra.equations.cell import Cell
 from recurra.equations.show import equations
 
 REFERENCES = PACKAGE / "cells" / "references.bib"
-FILES = sorted(path for path in (PACKAGE / "cells").glob("*.py") if path.stem not in ("__init__", "interop"))
+FILES = sorted(path for path in (PACKAGE / "cells").glob("*.py") if path.stem not in ("__init__", "interop", "sources"))
 REQUIRED = {
     "article": {"journal", "volume", "pages"},
     "inproceedings": {"booktitle", "pages"},

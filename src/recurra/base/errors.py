@@ -86,5 +86,5 @@ def message(where: str, fact: str, *details: str, hint: str | None = None) -> st
 def nearest(name: str, choices: Iterable[str]) -> list[str]:
     """All choices, the ones spelled most like `name` first."""
     pool = sorted(choices)
-    close = difflib.get_close_matches(name.lower(), pool, n=len(pool), cutoff=0.5)
+    close = difflib.get_close_matches(name.lower(), pool, n=max(len(pool), 1), cutoff=0.5)
     return close + [choice for choice in pool if choice not in close]

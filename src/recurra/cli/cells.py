@@ -11,6 +11,7 @@ from typing import Any
 
 from recurra.base.errors import ConfigError, message
 from recurra.cells import CELLS
+from recurra.cells.sources import bibtex
 from recurra.cli.style import bold, dim
 from recurra.equations.cell import Cell
 from recurra.equations.show import equations, latex_equations
@@ -23,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("cell", nargs="?", help="one cell in full; without it all of them")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--latex", action="store_true", help="the equations as LaTeX, nothing else")
-    form.add_argument("--cite", action="store_true", help="the source, nothing else")
+    form.add_argument("--cite", action="store_true", help="its papers as BibTeX, nothing else")
     form.add_argument("--json", action="store_true", help="everything, for programs")
     form.add_argument(
         "--params",
@@ -43,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     elif arguments.latex:
         print("\n\n".join(_titled(cell, latex_equations(cell.spec), len(chosen) > 1, "% ") for cell in chosen))
     elif arguments.cite:
-        print("\n\n".join(_titled(cell, _source(cell), len(chosen) > 1) for cell in chosen))
+        print(bibtex(dict.fromkeys(key for cell in chosen for key in cell.cite)))
     elif arguments.params:
         print("\n".join(_counted(cell, arguments.params, full=len(chosen) == 1) for cell in chosen))
     elif arguments.cell:

@@ -110,6 +110,15 @@ class CellSpec:
         return levels
 
     @cached_property
+    def recurrent_params(self) -> frozenset[str]:
+        """The matrices whose product reads a state other than through another product."""
+        reads: set[Expr] = set()
+        for node in self.nodes:
+            if node.op == "state" or (node.op != "matmul" and any(arg in reads for arg in node.args)):
+                reads.add(node)
+        return frozenset(str(node.args[0].value) for node in self.products if node.args[1] in reads)
+
+    @cached_property
     def dependent_products(self) -> int:
         """Products that must run one after another in a step: 1 for an LSTM, 2 where a gate resets before one."""
         return max(self.level[node] for node in self.after.values())

@@ -60,6 +60,9 @@ def with_projection(spec: CellSpec) -> CellSpec:
     Recurrent dropout comes before, zoneout after: a mask is for what the cell reads, not for what is projected.
     """
     output = spec.output
+    if spec.output_axis != "H":
+        hint = f"its width is {spec.output_axis}, given by output_size."
+        raise EquationError(message(f"projection of {spec.name}", "the cell has an output layer already", hint=hint))
     projected = make("matmul", make("param", value=f"R.{output}"), spec.after[output])
     axes = {**spec.state_axes, output: "P"}
     extras = tuple(replace(extra, axis="P") if extra.name == f"drop_{output}" else extra for extra in spec.extras)

@@ -193,11 +193,11 @@ class Unit(nn.Module):
         return y, self.state_type(*final)
 
     def _dropped(self) -> dict[str, Tensor]:
-        """The parameters with entries of the matrices over a state dropped, one mask for the whole call."""
-        named = self.named()
+        """The parameters with entries of the recurrent matrices dropped, one mask for the whole call."""
+        recurrent = self.cell.spec.recurrent_params
         return {
-            name: functional.dropout(value, self.weight_drop) if value.dim() == 2 and axes[1] != "I" else value
-            for (name, axes), value in zip(self.spec.params.items(), named.values(), strict=True)
+            name: functional.dropout(value, self.weight_drop) if name in recurrent else value
+            for name, value in self.named().items()
         }
 
     def _extras(self, spec: CellSpec, steps: int, batch: int) -> dict[str, Tensor]:

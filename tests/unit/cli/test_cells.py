@@ -47,7 +47,10 @@ def test_latex_cite_and_json(recurra: Recurra) -> None:
     latex = recurra("cells", "lstm", "--latex").out
     assert latex.startswith("\\begin{aligned}")
     assert "c' &= f \\odot c + i \\odot g" in latex
-    assert "10.1162/neco.1997.9.8.1735" in recurra("cells", "lstm", "--cite").out
+    cited = recurra("cells", "lstm", "--cite").out
+    assert cited.startswith("@article{hochreiter1997,")
+    assert "10.1162/neco.1997.9.8.1735" in cited
+    assert recurra("cells", "--cite").out.count("@") == len({key for _, cell in CELLS.items() for key in cell.cite})
     facts = json.loads(recurra("cells", "gru", "--json").out)
     assert facts["states"] == {"h": "H"}
     assert facts["parameters"]["U.n"] == ["H", "H"]

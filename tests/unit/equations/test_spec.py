@@ -234,3 +234,9 @@ def test_symbols():
 )
 def test_name_of_a_class(written, name):
     assert type(written, (GRU,), {})().name == name
+
+
+def test_recurrent_matrices_read_a_state_themselves():
+    assert CELLS["gru_v1"]().spec.recurrent_params == {"U.r", "U.z", "U.n"}
+    # V reads the hidden layer, which is no state.
+    assert CELLS["jordan"]().spec.recurrent_params == {"U.h"}

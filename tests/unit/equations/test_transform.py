@@ -120,3 +120,8 @@ def test_all_at_once_keep_their_axes():
     assert {extra.name: extra.axis for extra in changed.extras} == {"drop_h": "P", "zone_h": "P", "zone_c": "H"}
     assert changed.shapes[changed.after["h"]] == ("P",)
     assert sigmoid(changed.symbol("h")) not in changed.shapes
+
+
+def test_projection_is_refused_where_there_is_an_output_layer():
+    with pytest.raises(EquationError, match="output layer already"):
+        with_projection(CELLS["jordan"]().spec)

@@ -208,3 +208,17 @@ def test_inference_mode():
         once, _ = layer.step(torch.ones(1, 4))
         layer.units[0].named()["b.z"].add_(1)
         assert not torch.equal(layer.step(torch.ones(1, 4))[0], once)
+
+
+def test_weight_drop_spares_all_but_recurrent_matrices():
+    layer = Recurrent("jordan", 3, 5, output_size=2, weight_drop=0.5)
+    unit = layer.units[0]
+    torch.manual_seed(0)
+    dropped = unit._dropped()
+    for name, value in unit.named().items():
+        if name == "U.h":
+            kept = dropped[name] != 0
+            assert 0 < kept.sum() < kept.numel()
+            torch.testing.assert_close(dropped[name][kept], value[kept] * 2)
+        else:
+            assert dropped[name] is value
