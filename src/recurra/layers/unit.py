@@ -134,17 +134,27 @@ class Unit(nn.Module):
     def _register(self, initializers: Mapping[str, str | float], generator: Generator | None) -> None:
         check_names(initializers, self.spec)
         check_names(self.cell.initial, self.spec, f"{type(self.cell).__name__}.initial")
+        # Where each parameter is kept: walking the modules would cost a small step more than the step itself.
+        self._slots: list[tuple[dict[str, Any], str]] = []
         for name, axes in self.spec.params.items():
             shape = tuple(self.sizes[axis] for axis in axes)
             fill = initialiser_for(name, self.spec, self.cell.initial, initializers)
             value = nn.Parameter(fill(shape, generator).to(torch.get_default_dtype()).contiguous())
             family, _, gate = name.partition(".")
-            if not gate:
-                self.register_parameter(family, value)
-                continue
-            if family not in self._modules:
-                self.add_module(family, nn.Module())
-            self.get_submodule(family).register_parameter(gate, value)
+            owner: nn.Module = self
+            if gate:
+                if family not in self._modules:
+                    self.add_module(family, nn.Module())
+                owner = self.get_submodule(family)
+            owner.register_parameter(gate or family, value)
+            self._slots.append((owner._parameters, gate or family))
+
+    def _tensors(self) -> list[Tensor]:
+        """The parameters in order; under torch's parametrizations, what those are computed from."""
+        try:
+            return [owner[name] for owner, name in self._slots]
+        except KeyError:
+            return list(self.parameters())
 
     def named(self) -> dict[str, Tensor]:
         """The parameters by the names of the equations."""
@@ -233,7 +243,7 @@ class Unit(nn.Module):
         spec = self._spec_eval
         work = program(spec)
         extras = self._extras(spec, 1, x.shape[0]) if spec.extras else {}
-        tensors = list(self.parameters())
+        tensors = self._tensors()
         if torch.is_grad_enabled() or tensors[0].is_inference():
             packed = work.pack(self.named())
         else:
@@ -256,7 +266,7 @@ class Unit(nn.Module):
                     f"{what} must be the states ({', '.join(self.spec.states)}) of {self.cell.name}, got {fields}",
                 )
             )
-        like = next(self.parameters())
+        like = self._tensors()[0]
         for name, size, value in zip(self.spec.states, self.state_sizes, state, strict=True):
             axis = self.spec.state_axes[name]
             if tuple(value.shape) != (batch, size):
