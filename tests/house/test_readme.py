@@ -32,3 +32,10 @@ def test_every_command_exists():
         assert verb in VERBS, verb
     for target in re.findall(r"^make (\w+)", text, re.MULTILINE):
         assert f"\n{target}:" in (ROOT / "Makefile").read_text(encoding="utf-8"), target
+
+
+def test_the_page_on_layers_runs():
+    text = (ROOT / "docs" / "how-to" / "use-a-layer.md").read_text(encoding="utf-8")
+    code = "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
+    assert code.count("layer") > 10
+    exec(compile(code, "use-a-layer.md", "exec"), {})
