@@ -15,7 +15,7 @@ from pathlib import Path
 from recurra.base import config
 from recurra.base.errors import CheckpointError, message
 from recurra.cli.style import bold, dim
-from recurra.cli.train import INTERRUPTED, progress_of, show_outcome
+from recurra.cli.train import INTERRUPTED, progress_of, show_outcome, written_report
 from recurra.tasks.text.settings import TextSettings
 
 __all__ = ["SETTINGS", "configure", "run"]
@@ -63,7 +63,6 @@ def run(arguments: argparse.Namespace) -> int:
     from recurra.data.corpus import from_text
     from recurra.data.sets import pydoc_topics
     from recurra.decoding.sampling import Sampling
-    from recurra.tasks.text.report import write_report
     from recurra.tasks.text.train import train
 
     corpus = from_text(pydoc_topics.text(), name="the Python language reference (pydoc_data.topics)")
@@ -77,12 +76,13 @@ def run(arguments: argparse.Namespace) -> int:
     outcome = train(settings, folder, corpus=corpus, progress=progress, command="recurra demo", resume_hint=hint)
     if outcome.score is None:
         return INTERRUPTED
-    report = write_report(folder)
+    report = written_report(folder)
     show_outcome(outcome, report, as_json=arguments.json)
     if not arguments.json:
         pieces = outcome.run.stream("The ", how=Sampling(temperature=0.7), seed=1)
         print("\n" + bold("It writes") + "\nThe " + "".join(itertools.islice(pieces, 500)))
-        print(dim(f"\n{time.monotonic() - began:.0f} s in all. Open {report} in a browser."))
+        told = f" Open {report} in a browser." if report else ""
+        print(dim(f"\n{time.monotonic() - began:.0f} s in all.{told}"))
     return 0
 
 
@@ -96,4 +96,7 @@ def _make_room(folder: Path) -> None:
         raise CheckpointError(
             message(str(folder), "exists and is no earlier demo", hint="recurra demo --out another/folder")
         )
-    shutil.rmtree(folder)
+    from recurra.tasks.text.folder import held
+
+    with held(folder):
+        shutil.rmtree(folder)

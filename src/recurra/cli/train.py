@@ -16,11 +16,11 @@ from typing import Any
 import msgspec
 
 from recurra.base import config
-from recurra.base.errors import ConfigError, message
+from recurra.base.errors import ConfigError, DataError, RecurraError, message
 from recurra.cli.style import bold, dim
 from recurra.tasks.text.settings import TextSettings
 
-__all__ = ["INTERRUPTED", "configure", "progress_of", "run", "show_outcome"]
+__all__ = ["INTERRUPTED", "configure", "progress_of", "run", "show_outcome", "written_report"]
 
 INTERRUPTED = 130
 
@@ -64,6 +64,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, and print how it went."""
+    if not arguments.out:
+        raise ConfigError(message("recurra train", "--out is empty", hint="name the run folder: --out runs/x"))
     folder = Path(arguments.out)
     settings = settings_from(arguments, folder)
     if arguments.show_config:
@@ -71,7 +73,6 @@ def run(arguments: argparse.Namespace) -> int:
 
         print(tomli_w.dumps(config.to_dict(settings)), end="")
         return 0
-    from recurra.tasks.text.report import write_report
     from recurra.tasks.text.train import train
 
     command = shlex.join(["recurra", *arguments.words])
@@ -79,11 +80,24 @@ def run(arguments: argparse.Namespace) -> int:
     if outcome.score is None:
         # The loop has said where it saved and how to go on; with --quiet it has not.
         if arguments.quiet or arguments.json:
-            print(f"interrupted; continue with: recurra train text --out {folder} --resume", file=sys.stderr)
+            where = shlex.quote(str(folder))
+            print(f"interrupted; continue with: recurra train text --out {where} --resume", file=sys.stderr)
         return INTERRUPTED
-    report = write_report(folder)
+    report = written_report(folder)
     show_outcome(outcome, report, as_json=arguments.json)
     return 0
+
+
+def written_report(folder: Path) -> Path | None:
+    """The report of a finished run; None, and why on standard error, where it could not be written."""
+    from recurra.tasks.text.report import write_report
+
+    try:
+        return write_report(folder)
+    except RecurraError as error:
+        # The figures of hours of training are shown all the same.
+        print(f"recurra: no report: {error}\n  Later: recurra report {shlex.quote(str(folder))}", file=sys.stderr)
+        return None
 
 
 def settings_from(arguments: argparse.Namespace, folder: Path) -> TextSettings:
@@ -102,9 +116,19 @@ def settings_from(arguments: argparse.Namespace, folder: Path) -> TextSettings:
         config.load(TextSettings, source, overrides) if source else config.parse(TextSettings, {}, overrides, where)
     )
     if arguments.files:
-        files = tuple(str(Path(name).resolve()) for name in arguments.files)
+        files = tuple(_absolute(name) for name in arguments.files)
         settings = msgspec.structs.replace(settings, data=msgspec.structs.replace(settings.data, files=files))
     return settings
+
+
+def _absolute(name: str) -> str:
+    """The file's whole path, by which a resume finds it from anywhere; /dev/stdin becomes the file behind it."""
+    if name == "-":
+        hint = "save it first: ... > text.txt; recurra train text text.txt"
+        raise DataError(message("recurra train text", "the text is read twice, standard input only once", hint=hint))
+    path = Path(name).resolve()
+    # A pipe resolves to a name that is none; what was typed says more.
+    return str(path if path.exists() else Path(name).absolute())
 
 
 def progress_of(arguments: argparse.Namespace) -> Any:
@@ -140,7 +164,7 @@ def show_outcome(outcome: Any, report: Path | None, *, as_json: bool) -> None:
     for name, bits, nats in rows:
         print(f"  {name:<{width}}  {bits:>{9 + len(unit)}.4f}  {nats:6.4f}   {2**bits:10.3f}")
     print(f"\nThe run is in {folder}" + (f", its report in {report}" if report else ""))
-    print(dim(f'recurra generate {folder} --prompt "..." writes with it.'))
+    print(dim(f'recurra generate {shlex.quote(str(folder))} --prompt "..." writes with it.'))
 
 
 def _default(path: str) -> Any:

@@ -11,7 +11,10 @@ from typing import Any
 from recurra.base.errors import MissingExtra, message
 from recurra.base.files import write_bytes
 
-__all__ = ["Log", "read_lines"]
+__all__ = ["NAMES", "Log", "read_lines"]
+
+NAMES = ("metrics", "samples", "events")
+"""The files that a run writes, without `.jsonl`."""
 
 
 class Log:
@@ -37,8 +40,10 @@ class Log:
         if not self.folder:
             return []
         self.folder.mkdir(parents=True, exist_ok=True)
-        for path in sorted(self.folder.glob("*.jsonl")):
-            _cut(path, iteration)
+        for name in NAMES:
+            # Only these: a user's data may be JSON lines too.
+            if (path := self.folder / f"{name}.jsonl").exists():
+                _cut(path, iteration)
         if not self._tensorboard:
             return []
         try:
@@ -56,7 +61,7 @@ class Log:
                     self._events.add_scalar(f"{split}/{name}", value, iteration)
 
     def append(self, name: str, record: dict[str, Any]) -> None:
-        """One line of `<name>.jsonl`; `record` must have an `iteration`."""
+        """One line of `<name>.jsonl`, one of `NAMES`; `record` must have an `iteration`."""
         if not self.folder:
             return
         line = json.dumps({key: _plain(value) for key, value in record.items()}, ensure_ascii=False) + "\n"

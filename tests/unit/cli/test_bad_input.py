@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from recurra.base.errors import DataError
+from recurra.tasks.text.folder import held
 from unit.cli.command_line import TINY, Ended, Recurra
 
 
@@ -152,7 +154,9 @@ def test_prompt_with_unseen_characters(recurra: Recurra, trained: Path) -> None:
     ended = recurra(*words, "the é☃ cat")
     assert ended.code == 0
     assert ended.out.startswith("the é☃ cat")
-    assert "never saw 'é' (U+00E9 latin small letter e with acute), '☃' (U+2603 snowman); left out" in ended.err
+    assert (
+        "never saw 'é' (U+00E9 latin small letter e with acute), '☃' (U+2603 snowman); it leaves them out" in ended.err
+    )
     assert ended.out[10:] == recurra(*words, "the  cat").out[8:]
     assert recurra(*words, "thé cat", "--unknown", "replace").out[7:] == recurra(*words, "the cat").out[7:]
     assert recurra(*words, "☃").code == 0
@@ -243,3 +247,106 @@ def test_a_disk_that_fills_while_training(recurra: Recurra, a_run: Path, monkeyp
         assert after[name] == before[name]
     assert not [name for name in after if name.endswith(".part")]
     assert recurra("train", "text", "--out", a_run, "--resume", "--iterations", "12", "--quiet").code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["--hidden", "9"], ["model.hidden_size: 8 then, 9 now"]),
+        (["--batch", "5", "--seed", "3"], ["data.batch_size: 4 then, 5 now", "seed: 0 then, 3 now"]),
+        (["--set", "train.gradient.style=chunked", "--set", "train.gradient.k1=5"], ["train.gradient.k1: unset then"]),
+    ],
+)
+def test_a_run_goes_on_as_it_began(recurra: Recurra, a_run: Path, words: list[str], parts: list[str]) -> None:
+    before = contents(a_run)
+    ended = recurra("train", "text", "--out", a_run, "--resume", "--quiet", "--iterations", "9", *words)
+    refused(ended, "goes on with the settings it began with", *parts)
+    assert contents(a_run) == before, "the settings of a run may not be replaced by others that do not work"
+    again = recurra("train", "text", "--out", a_run, "--resume", "--quiet", "--iterations", "9", "--rate", "1e-4")
+    assert again.code == 0, again.err
+
+
+def test_a_text_with_new_characters_has_changed(recurra: Recurra, a_run: Path, text_file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.txt"
+    other.write_text(text_file.read_text(encoding="utf-8") + "snow \N{SNOWMAN}\n", encoding="utf-8")
+    refused(recurra("train", "text", other, "--out", a_run, "--resume"), "the text has changed since this run began")
+    other.unlink()
+    refused(
+        recurra("train", "text", other, "--out", a_run, "--resume"), "is gone", "say where it is now: recurra train"
+    )
+
+
+def test_a_finished_run_without_checkpoint_keeps_its_weights(recurra: Recurra, a_run: Path) -> None:
+    (a_run / "checkpoint/latest.safetensors").unlink()
+    before = contents(a_run)
+    refused(recurra("train", "text", "--out", a_run, "--resume"), "a finished run without checkpoint")
+    assert contents(a_run) == before
+
+
+def test_a_run_killed_while_it_began_goes_on(recurra: Recurra, a_run: Path) -> None:
+    for path in [*a_run.rglob("*")]:
+        if path.is_file() and path.name != "config.toml":
+            path.unlink()
+    ended = recurra("train", "text", "--out", a_run, "--resume")
+    assert ended.code == 0, ended.err
+    assert "the run begins again" in ended.err
+
+
+def test_files_of_others_in_the_folder(recurra: Recurra, text_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "data.jsonl").write_text('{"iteration": 5}\n[1]\nno end of line')
+    (tmp_path / "weights.safetensors").write_text("years of work")
+    before = contents(tmp_path)
+    words = ("train", "text", text_file, "--out", tmp_path, "--quiet", *TINY)
+    refused(recurra(*words), "files that a run would overwrite: weights.safetensors")
+    refused(recurra("train", "text", "--out", tmp_path, "--resume"), "restore its config.toml")
+    assert contents(tmp_path) == before
+    (tmp_path / "weights.safetensors").unlink()
+    assert recurra(*words).code == 0
+    assert (tmp_path / "data.jsonl").read_bytes() == before["data.jsonl"]
+
+
+def test_two_processes_on_one_folder(recurra: Recurra, a_run: Path) -> None:
+    words = ("train", "text", "--out", a_run, "--resume", "--quiet", "--iterations", "9")
+    with held(a_run):
+        before = contents(a_run)
+        refused(recurra(*words), "another process trains there")
+        assert contents(a_run) == before
+    assert recurra(*words).code == 0
+
+
+def test_standard_input_and_an_empty_folder_name(recurra: Recurra, text_file: Path, tmp_path: Path) -> None:
+    refused(recurra("train", "text", "-", "--out", tmp_path / "run"), "is read twice, standard input only once")
+    refused(recurra("train", "text", text_file, "--out", ""), "--out is empty")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    refused(recurra("train", "text", pipe, "--out", tmp_path / "run"), "pipe: is not a regular file")
+
+
+def test_hints_can_be_pasted_into_a_shell(recurra: Recurra, a_run: Path, text_file: Path) -> None:
+    spaced = a_run.rename(a_run.parent / "my cats")
+    refused(recurra("train", "text", text_file, "--out", spaced), f"--out '{spaced}' --resume")
+
+
+def test_a_note_that_cannot_be_read(recurra: Recurra, a_run: Path) -> None:
+    note = a_run / "run.json"
+    content = note.read_text()
+    note.write_text(content[: len(content) // 2])
+    refused(recurra("generate", a_run), "run.json: is damaged", "or remove it")
+    note.write_text(content.replace('"format": 1', '"format": 2'))
+    refused(recurra("generate", a_run), "run.json: is of format 2, this Recurra reads format 1")
+    note.unlink()
+    assert recurra("generate", a_run, "--length", "3").code == 0
+
+
+def test_figures_are_shown_where_the_report_cannot_be_written(
+    recurra: Recurra, text_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> Path:
+        raise DataError("report.html: could not be written: No space left on device.")
+
+    monkeypatch.setattr("recurra.tasks.text.report.write_report", full)
+    ended = recurra("train", "text", text_file, "--out", tmp_path / "run", "--quiet", *TINY)
+    assert ended.code == 0
+    assert "bits per character" in ended.out
+    assert "No space left" in ended.err
+    assert "recurra report" in ended.err

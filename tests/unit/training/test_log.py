@@ -164,3 +164,10 @@ def test_the_train_line_is_the_mean_over_positions(tmp_path: Path):
     report.train(2, 0, 0.1, 1.0)
     (line,) = read_lines(tmp_path / "metrics.jsonl")
     assert (line["loss"], line["grad_norm"], line["learning_rate"]) == (2.5, 1.5, 0.1)
+
+
+def test_json_lines_of_others_are_left_alone(tmp_path: Path):
+    data = tmp_path / "data.jsonl"
+    data.write_text('{"iteration": 7}\n[1, 2]\nno end of line')
+    Log(tmp_path).open(0)
+    assert data.read_text() == '{"iteration": 7}\n[1, 2]\nno end of line'

@@ -7,6 +7,7 @@ import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from recurra.training import checkpoint
 
 __all__ = [
     "CONFIG",
+    "FORMAT",
     "NOTE",
     "REPORT",
     "VOCABULARY",
@@ -38,6 +40,8 @@ __all__ = [
 
 CONFIG, VOCABULARY, WEIGHTS = "config.toml", "vocabulary.json", "weights.safetensors"
 NOTE, REPORT = "run.json", "report.html"
+FORMAT = 1
+"""The version of run.json."""
 
 
 class TextRun:
@@ -117,7 +121,7 @@ def load(folder: Path | str) -> TextRun:
             message(
                 str(path),
                 "no such file: this run has no weights yet",
-                hint=f"finish it: recurra train text --out {folder} --resume",
+                hint=f"finish it: recurra train text --out {quote(str(folder))} --resume",
             )
         )
     weights, _ = checkpoint.load_weights(path)
@@ -173,8 +177,13 @@ def read_note(folder: Path) -> dict[str, Any]:
     except OSError:
         return {}
     except ValueError as error:
-        raise CheckpointError(message(str(folder / NOTE), f"is damaged: {error}")) from error
-    return note if isinstance(note, dict) else {}
+        hint = "restore it; or remove it, then the report lacks the command, the text and the baseline."
+        raise CheckpointError(message(str(folder / NOTE), f"is damaged: {error}", hint=hint)) from error
+    if not isinstance(note, dict) or note.get("format", FORMAT) != FORMAT:
+        found = repr(note.get("format")) if isinstance(note, dict) else "none"
+        fact = f"is of format {found}, this Recurra reads format {FORMAT}"
+        raise CheckpointError(message(str(folder / NOTE), fact, hint="read it with the Recurra that wrote it."))
+    return note
 
 
 def write_note(folder: Path, **facts: Any) -> None:

@@ -25,8 +25,9 @@ from recurra.data import corpus as corpora
 from recurra.data.corpus import Corpus, Splits
 from recurra.data.stream import TokenStream
 from recurra.data.vocabulary import Vocabulary
+from recurra.tasks.text.folder import CHECKPOINT, check_folder, check_settings, check_text, continuing, held
 from recurra.tasks.text.model import TextModel, next_symbol_loss
-from recurra.tasks.text.run import CONFIG, VOCABULARY, TextRun, read_note, vocabulary_digest, write_note
+from recurra.tasks.text.run import CONFIG, FORMAT, VOCABULARY, TextRun, read_note, vocabulary_digest, write_note
 from recurra.tasks.text.score import Score, score
 from recurra.tasks.text.settings import TextSettings
 from recurra.training.loop import Result, Trainer
@@ -88,8 +89,13 @@ def train(
     torch.set_flush_denormal(True)
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    _check_folder(folder, resume)
-    corpus = corpus or read_corpus(settings, Vocabulary.load(folder / VOCABULARY) if resume else None)
+    check_folder(folder, resume)
+    saved = resume and (folder / CHECKPOINT).exists()
+    if resume:
+        check_settings(folder, settings)
+    # A run that was killed while it began may not have written its vocabulary yet.
+    known = Vocabulary.load(folder / VOCABULARY) if saved or (resume and (folder / VOCABULARY).exists()) else None
+    corpus = corpus or read_corpus(settings, known)
     parts = corpus.split(settings.data.train, settings.data.test)
     streams = Streams(settings.seed)
     tokens = TokenStream(
@@ -113,28 +119,34 @@ def train(
         folder=folder,
         streams=streams,
         progress=progress,
-        resume_hint=resume_hint or f"recurra train text --out {folder} --resume",
+        resume_hint=resume_hint or continuing(folder),
     )
-    facts = _facts(corpus, parts, model, command, read_note(folder) if resume else {})
-    if resume:
-        _check_text(folder, facts)
-        # A run that was killed before its first checkpoint continues from its beginning.
-        if trainer.path is not None and trainer.path.exists():
-            trainer.resume()
-    config.save(settings, folder / CONFIG)
-    corpus.vocabulary.save(folder / VOCABULARY)
-    write_note(folder, **facts)
-    measured = _baseline_of(folder, settings, parts.train, parts.validation, len(corpus.vocabulary), progress)
-    result = trainer.train()
-    if result.reason == "interrupted":
-        return Outcome(run, result, None, measured)
-    model.eval()
-    final = score(model, parts.validation)
-    write_note(
-        folder,
-        result={**final.numbers(), "reason": result.reason, "iteration": result.iteration, "wall_s": trainer.wall_s},
-    )
-    return Outcome(run, result, final, measured)
+    note = read_note(folder) if resume else {}
+    facts = _facts(corpus, parts, model, command, note)
+    with held(folder):
+        # Again: another process may have begun here since.
+        check_folder(folder, resume)
+        if resume:
+            check_text(folder, facts["text"])
+            if saved:
+                trainer.resume()
+            elif "result" in note:
+                hint = "its weights are whole; restore the checkpoint to go on, or train in another folder."
+                raise CheckpointError(message(str(folder / CHECKPOINT), "a finished run without checkpoint", hint=hint))
+            else:
+                progress.say(f"{folder}: no checkpoint was written yet, so the run begins again")
+        config.save(settings, folder / CONFIG)
+        corpus.vocabulary.save(folder / VOCABULARY)
+        write_note(folder, **facts)
+        measured = _baseline_of(folder, settings, parts.train, parts.validation, len(corpus.vocabulary), progress)
+        result = trainer.train()
+        if result.reason == "interrupted":
+            return Outcome(run, result, None, measured)
+        model.eval()
+        final = score(model, parts.validation)
+        ended = {"reason": result.reason, "iteration": result.iteration, "wall_s": trainer.wall_s}
+        write_note(folder, result={**final.numbers(), **ended})
+        return Outcome(run, result, final, measured)
 
 
 def read_corpus(settings: TextSettings, vocabulary: Vocabulary | None = None) -> Corpus:
@@ -143,7 +155,9 @@ def read_corpus(settings: TextSettings, vocabulary: Vocabulary | None = None) ->
         raise ConfigError(
             message("recurra train text", "no text files were named", hint="recurra train text FILE... --out runs/x")
         )
-    return corpora.read(settings.data.files, settings.data.level, vocabulary)
+    # With a run's own vocabulary a text that has changed still gets tokens, and is then told by their digest.
+    unknown = "error" if vocabulary is None else "replace"
+    return corpora.read(settings.data.files, settings.data.level, vocabulary, unknown)
 
 
 def baseline(train_tokens: np.ndarray, validation: np.ndarray, vocabulary_size: int, order: int) -> Baseline:
@@ -153,7 +167,7 @@ def baseline(train_tokens: np.ndarray, validation: np.ndarray, vocabulary_size: 
         warnings.simplefilter("ignore", UserWarning)
         model = KneserNey.fit(train_tokens, vocabulary_size, order)
     # The first symbol is left out, as a network cannot predict it either: both count the same symbols.
-    return Baseline(order, model.evaluate(validation[1:], history=validation[:1]))
+    return Baseline(order, max(0.0, model.evaluate(validation[1:], history=validation[:1])))
 
 
 def _baseline_of(
@@ -209,7 +223,7 @@ def _own_version() -> str:
 def _facts(corpus: Corpus, parts: Splits, model: TextModel, command: str, before: dict[str, Any]) -> dict[str, Any]:
     commands = [*before.get("commands", []), *([command] if command else [])]
     return {
-        "format": 1,
+        "format": FORMAT,
         "task": "text",
         "commands": commands,
         "text": {
@@ -232,34 +246,3 @@ def _facts(corpus: Corpus, parts: Splits, model: TextModel, command: str, before
             "machine": platform.machine(),
         },
     }
-
-
-def _check_folder(folder: Path, resume: bool) -> None:
-    exists = (folder / CONFIG).exists()
-    if exists and not resume:
-        raise CheckpointError(
-            message(
-                str(folder),
-                "holds a run already; nothing was changed",
-                hint=f"continue it: recurra train text --out {folder} --resume; or name another folder.",
-            )
-        )
-    if resume and not exists:
-        raise CheckpointError(
-            message(str(folder), "holds no run that could be continued", hint="leave out --resume to begin one there.")
-        )
-    if folder.exists() and not folder.is_dir():
-        raise CheckpointError(message(str(folder), "is a file; a run is a folder", hint="name another one."))
-
-
-def _check_text(folder: Path, facts: dict[str, Any]) -> None:
-    before = read_note(folder).get("text", {})
-    if before and before["digest"] != facts["text"]["digest"]:
-        raise CheckpointError(
-            message(
-                str(folder),
-                "the text has changed since this run began: "
-                f"{before['symbols']:,} symbols then, {facts['text']['symbols']:,} now",
-                hint="a run continues on the text it began with; train on another text in another folder.",
-            )
-        )
