@@ -10,7 +10,7 @@ import tomllib
 import types
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin
 
 import msgspec
 import tomli_w
@@ -181,7 +181,7 @@ def _value(expected: Any, value: Any, path: str, faults: list[str]) -> Any:
             return msgspec.convert(attempt, expected, strict=True)
         except msgspec.ValidationError as error:
             # The first reading is the one the user meant; a bare string is only tried after it.
-            fault = fault or _fault(path, str(error), attempt)
+            fault = fault or _fault(path, str(error), attempt, _choices(expected))
     faults.append(fault)
     return None
 
@@ -194,11 +194,20 @@ def _readings(raw: _Raw) -> list[Any]:
         return [str(raw)]
 
 
-def _fault(path: str, reason: str, value: Any) -> str:
+def _choices(expected: Any) -> list[str]:
+    """The words that a Literal type allows."""
+    if get_origin(expected) is Annotated:
+        return _choices(get_args(expected)[0])
+    return [str(choice) for choice in get_args(expected)] if get_origin(expected) is Literal else []
+
+
+def _fault(path: str, reason: str, value: Any, choices: list[str]) -> str:
+    if choices:
+        return f"{path}: no such choice as {value!r}; there are: {', '.join(nearest(str(value), choices))}"
     found = re.search(r" - at `\$(.*)`$", reason)
     if found:
         reason, path = reason[: found.start()], path + found.group(1)
-    reason = re.sub(r", got `\w+`$", "", reason)
+    reason = re.sub(r", got `\w+`$", "", reason).replace("`object`", "a group of settings").replace("`array`", "a list")
     return f"{path}: {reason[0].lower()}{reason[1:]}, got {value!r}"
 
 

@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps({"run": arguments.run, "files": arguments.files, **found.numbers()}))
         return 0
     unit = "character" if trained.vocabulary.level == "char" else "byte"
-    print(f"{corpus.name}: {found.positions:,} {unit}s")
+    print(f"{corpus.name}: {found.positions:,} {unit}{'' if found.positions == 1 else 's'} predicted")
     print(f"  bits per {unit}  {found.bits:.4f}")
     print(f"  nats per {unit}  {found.nats:.4f}")
     print(f"  perplexity{' ' * (len(unit) - 1)}  {found.perplexity:.4f}")

@@ -65,10 +65,9 @@ def run(arguments: argparse.Namespace) -> int:
     trained = load(arguments.run)
     unseen = trained.unseen(arguments.prompt)
     if unseen and arguments.unknown != "error":
-        done = "left out" if arguments.unknown == "skip" else "replaced by their nearest relatives"
+        done = "leaves them out" if arguments.unknown == "skip" else "takes their nearest relatives"
         print(
-            f"recurra: the model never saw {_named(unseen)}; {done} of the prompt it reads"
-            " (--unknown error refuses such a prompt)",
+            f"recurra: the model never saw {_named(unseen)}; it {done} (--unknown error refuses such a prompt)",
             file=sys.stderr,
         )
     if unseen and arguments.unknown == "error":

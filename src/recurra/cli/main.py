@@ -56,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except RecurraError as error:
         sys.stdout.flush()
-        print(f"recurra: {error}", file=sys.stderr)
+        text = str(error)
+        print(text if text.startswith("recurra ") else f"recurra: {text}", file=sys.stderr)
         return REFUSED
     except KeyboardInterrupt:
         print("\nrecurra: interrupted", file=sys.stderr)

@@ -61,7 +61,7 @@ class Corpus:
                     message(
                         self.name,
                         f"the {part} part has {_tokens(len(tokens))} of {size}, at least 2 are needed",
-                        hint="the text is too short; a model that learns anything wants some 100,000 characters.",
+                        hint="take a longer text or other shares; to learn anything takes some 100,000 characters.",
                     )
                 )
         return parts
@@ -123,8 +123,11 @@ def _token_blocks(files: Iterable[Path], vocabulary: Vocabulary, unknown: Unknow
             for block in byte_blocks(file):
                 yield np.frombuffer(block, dtype=np.uint8)
     else:
-        for text in character_blocks(files):
-            yield vocabulary.encode(text, unknown)
+        for file in files:
+            position = 0
+            for text in character_blocks([file]):
+                yield vocabulary.encode(text, unknown, where=str(file), start=position)
+                position += len(text)
 
 
 def _gathered(

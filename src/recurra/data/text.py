@@ -7,15 +7,18 @@ import gzip
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 
-from recurra.base.errors import DataError, message
+from recurra.base.errors import DataError, message, nearest
 
 __all__ = ["BLOCK_BYTES", "byte_blocks", "character_blocks", "code_points"]
 
 BLOCK_BYTES = 1 << 22
 """How much of a file is in memory at one time."""
+
+_SHOWN = 6
 
 
 def byte_blocks(path: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
@@ -31,7 +34,7 @@ def byte_blocks(path: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
             while block := file.read(block_bytes):
                 yield block
     except FileNotFoundError as error:
-        raise DataError(message(str(path), "no such file", hint="check the spelling; paths start here: .")) from error
+        raise DataError(message(str(path), "no such file", _beside(path))) from error
     except IsADirectoryError as error:
         raise DataError(
             message(str(path), "is a folder, a text file was expected", hint=f"name the files in it: {path}/*.txt")
@@ -79,9 +82,19 @@ def _decoded(decoder: codecs.IncrementalDecoder, block: bytes, path: Path, start
                 str(path),
                 f"is not UTF-8 at byte offset {offset}: {wrong.hex(' ')} ({error.reason})",
                 *_context(error.object, error.start),
-                hint=f"{_advice(path)}, or read it as bytes: --level byte.",
+                hint=_advice(path, error.object),
             )
         ) from error
+
+
+def _beside(path: Path) -> str:
+    """What the folder of a file that is not there holds, nearest names first."""
+    if not path.parent.is_dir():
+        return f"There is no folder {path.parent} either."
+    names = nearest(path.name, [found.name for found in path.parent.iterdir() if found.is_file()])
+    return (
+        f"Files in {path.parent}: {', '.join(names[:_SHOWN])}{' ...' if len(names) > _SHOWN else ''}" if names else ""
+    )
 
 
 def _context(content: bytes, start: int) -> list[str]:
@@ -89,9 +102,13 @@ def _context(content: bytes, start: int) -> list[str]:
     return [f"It stands after {before!r}."] if before else []
 
 
-def _advice(path: Path) -> str:
+def _advice(path: Path, content: bytes) -> str:
     head = next(byte_blocks(path, 2), b"")
     if head == b"\x1f\x8b":
-        return f"it is a gzip file: rename it to {path.name}.gz"
-    encoding = "UTF-16" if head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "WINDOWS-1252"
-    return f"convert it: iconv -f {encoding} -t UTF-8 {path} > {path.stem}.utf8{path.suffix}"
+        return f"it is a gzip file: rename it to {path.name}.gz, or read it as bytes: --level byte."
+    wide = head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    if b"\0" in content and not wide:
+        return "it looks like no text at all; read it as bytes: --level byte."
+    target = quote(f"{path.stem}.utf8{path.suffix}")
+    convert = f"iconv -f {'UTF-16' if wide else 'WINDOWS-1252'} -t UTF-8 {quote(str(path))} > {target}"
+    return f"convert it: {convert}, or read it as bytes: --level byte."

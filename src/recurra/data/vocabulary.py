@@ -70,19 +70,21 @@ class Vocabulary:
         table[code_points(self.symbols)] = np.arange(len(self))
         return table
 
-    def encode(self, text: str, unknown: Unknown = "error") -> np.ndarray:
+    def encode(
+        self, text: str, unknown: Unknown = "error", *, where: str = "Vocabulary.encode", start: int = 0
+    ) -> np.ndarray:
         """Tokens (N,) of a text, in `dtype`.
 
         A character that the vocabulary lacks raises DataError naming it and its positions, or is left out ("skip"), or
         gives way to its nearest relative ("replace": without accent, in the other case, typewriter punctuation, and at
-        last a space).
+        last a space). `where` opens the message, and `start` is the position of the text's first character in it.
         """
         if self.level == "byte":
             return np.frombuffer(text.encode("utf-8", "surrogatepass"), dtype=np.uint8)
         tokens = self._token_of[code_points(text)]
         missing = np.flatnonzero(tokens < 0)
         if missing.size and unknown == "error":
-            raise DataError(self._unseen(text, missing))
+            raise DataError(self._unseen(text, missing, where, start))
         if missing.size and unknown == "replace":
             for position in missing:
                 tokens[position] = self._relative(text[position])
@@ -126,10 +128,10 @@ class Vocabulary:
                 return token
         return -1
 
-    def _unseen(self, text: str, missing: np.ndarray) -> str:
+    def _unseen(self, text: str, missing: np.ndarray, where: str, start: int) -> str:
         positions: dict[str, list[int]] = {}
         for position in missing.tolist():
-            positions.setdefault(text[position], []).append(position)
+            positions.setdefault(text[position], []).append(start + position)
         lines = [
             f"{character!r} (U+{ord(character):04X}) at position {', '.join(map(str, places[:_SHOWN]))}"
             + (f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else "")
@@ -139,10 +141,10 @@ class Vocabulary:
             lines.append(f"and {len(positions) - _SHOWN} more")
         count = "1 character" if len(positions) == 1 else f"{len(positions)} characters"
         return message(
-            "Vocabulary.encode",
+            where,
             f"the text has {count} that the vocabulary of {len(self)} lacks",
             *lines,
-            hint='unknown="replace" takes the nearest known character, unknown="skip" leaves them out.',
+            hint='unknown="replace" (--unknown replace) takes the nearest known character, "skip" leaves them out.',
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 import pytest
@@ -127,3 +127,11 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
 def test_does_not_import_torch():
     code = "import sys, recurra.base.config; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_a_wrong_choice_lists_the_choices_nearest_first():
+    class Kind(Settings, frozen=True):
+        name: Literal["sgd", "adam", "adamw"] = "sgd"
+
+    with pytest.raises(ConfigError, match="name: no such choice as 'adamx'; there are: adam, adamw, sgd"):
+        config.parse(Kind, {}, ["name=adamx"])

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from recurra.base.errors import DataError
-from recurra.data import corpus
+from recurra.data import corpus, text
 from recurra.data.vocabulary import Vocabulary
 
 
@@ -116,7 +116,7 @@ def test_memory_stays_flat(tmp_path):
             file.write("the quick brown fox.\n" * 50_000)
     code = """
 import json, resource, sys
-from recurra.data import corpus
+from recurra.data import corpus, text
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 got = corpus.read([sys.argv[1]], cache=sys.argv[2], in_memory_bytes=1 << 20)
 print(json.dumps([len(got.tokens), (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024]))
@@ -127,3 +127,13 @@ print(json.dumps([len(got.tokens), (resource.getrusage(resource.RUSAGE_SELF).ru_
     count, grown_mib = json.loads(done.stdout)
     assert count == path.stat().st_size
     assert grown_mib < 0.75 * count / 2**20
+
+
+def test_an_unseen_character_is_told_by_file_and_position(tmp_path, monkeypatch):
+    first, second = tmp_path / "a.txt", tmp_path / "b.txt"
+    first.write_text("abab")
+    second.write_text("ababababab?b")
+    real = text.character_blocks
+    monkeypatch.setattr("recurra.data.corpus.character_blocks", lambda paths: real(paths, 3))
+    with pytest.raises(DataError, match=r"b\.txt: the text has 1 character .*\n  '\?' \(U\+003F\) at position 10\n"):
+        corpus.read([first, second], vocabulary=Vocabulary.of("ab"))

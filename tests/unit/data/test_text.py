@@ -69,3 +69,18 @@ def test_files_that_cannot_be_read(tmp_path):
     }.items():
         with pytest.raises(DataError, match=fact):
             list(text.byte_blocks(tmp_path / name))
+
+
+def test_a_file_that_is_not_there_names_those_that_are(tmp_path):
+    (tmp_path / "alice.txt").write_text("text")
+    with pytest.raises(DataError, match=r"alcie\.txt: no such file\.\n  Files in .*: alice\.txt"):
+        list(text.byte_blocks(tmp_path / "alcie.txt"))
+    with pytest.raises(DataError, match="There is no folder"):
+        list(text.byte_blocks(tmp_path / "none" / "alice.txt"))
+
+
+def test_binary_files_are_not_to_be_converted(tmp_path):
+    path = tmp_path / "program"
+    path.write_bytes(b"\x7fELF\x00\x00\xf0\x01")
+    with pytest.raises(DataError, match="looks like no text at all; read it as bytes: --level byte"):
+        list(text.character_blocks([path]))
