@@ -58,11 +58,13 @@ def ticks(low: float, high: float, log: bool = False, most: int = 7) -> list[flo
     """
     if log:
         first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
-        if last - first >= 1:
+        if last - first >= 2:
             stride = max(1, math.ceil((last - first + 1) / most))
             return [10.0**power for power in range(first, last + 1, stride)]
         digits = [d * 10.0**p for p in range(first - 1, last + 2) for d in (1, 2, 5)]
-        return [value for value in digits if low <= value <= high]
+        within = [value for value in digits if low <= value <= high]
+        # Less than a factor of about 3 is nearly linear.
+        return within if len(within) > 2 else ticks(low, high, most=most)
     rough = (high - low) / max(1, most - 1)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
@@ -200,7 +202,7 @@ def _frame(to_x: _Scale, to_y: _Scale, x_label: str, y_label: str) -> list[str]:
         f"{html.escape(x_label)}</text>"
     )
     parts.append(
-        f'<text class="axis" transform="translate(13 {middle_y:.1f}) rotate(-90)" text-anchor="middle">'
+        f'<text class="axis left" transform="translate(13 {middle_y:.1f}) rotate(-90)" text-anchor="middle">'
         f"{html.escape(y_label)}</text>"
     )
     return parts
@@ -215,7 +217,7 @@ def _right_axis(to_y: _Scale, label: str, factor: float) -> list[str]:
     ]
     middle = (to_y.start + to_y.end) / 2
     parts.append(
-        f'<text class="axis" transform="translate({WIDTH - 12:g} {middle:.1f}) rotate(-90)" text-anchor="middle">'
+        f'<text class="axis right" transform="translate({WIDTH - 12:g} {middle:.1f}) rotate(-90)" text-anchor="middle">'
         f"{html.escape(label)}</text>"
     )
     return parts

@@ -84,5 +84,14 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]
         if isinstance(value, Mapping):
             rows += _flat(value, f"{prefix}{name}.")
         else:
-            rows.append((prefix + name, str(value).lower() if isinstance(value, bool) else str(value)))
+            rows.append((prefix + name, _shown(value)))
     return rows
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_shown, value)) or "none"
+    # A lone line feed would look like nothing.
+    return repr(value) if isinstance(value, str) and value != value.strip() else str(value)

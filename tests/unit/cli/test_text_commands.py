@@ -110,6 +110,15 @@ def test_report_is_written_anew_and_whole(recurra: Recurra, a_run: Path) -> None
     assert "Nothing was recorded" not in page
 
 
+def test_a_cell_without_square_matrices_has_no_spectrum(recurra: Recurra, text_file: Path, tmp_path: Path) -> None:
+    words = ("--cell", "jordan", "--quiet")
+    assert recurra("train", "text", text_file, "--out", tmp_path / "run", *TINY, *words).code == 0
+    page = (tmp_path / "run/report.html").read_text(encoding="utf-8")
+    assert "Spectrum" not in page
+    assert "Nothing was recorded" not in page
+    assert "How far back" in page
+
+
 def test_the_loaded_run_predicts(trained: Path) -> None:
     run = load(trained)
     assert len(run.generate("the", length=15, seed=0)) == 15

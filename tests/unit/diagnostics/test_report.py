@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import re
@@ -43,7 +44,8 @@ def test_linear_ticks_are_few_even_and_inside(low: float, width: float) -> None:
 
 def test_log_ticks() -> None:
     assert ticks(1e-12, 1.0, log=True) == pytest.approx([1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2, 1.0])
-    assert ticks(1.5, 6.0, log=True) == [2, 5]
+    assert ticks(0.6, 12.0, log=True) == [1, 2, 5, 10]
+    assert ticks(0.6, 1.3, log=True) == [0.6, 0.8, 1.0, 1.2], "one number on an axis tells nothing"
 
 
 def test_a_line_stands_where_its_numbers_say() -> None:
@@ -119,6 +121,12 @@ def test_the_page_is_self_contained_and_escapes_what_the_model_wrote(tmp_path: P
     assert '<th scope="row">model.tie</th><td>true</td>' in page
     write(report, tmp_path / "deep" / "report.html")
     assert (tmp_path / "deep" / "report.html").read_text(encoding="utf-8") == page
+
+
+def test_settings_read_as_a_person_writes_them() -> None:
+    page = render(Report(title="t", settings={"files": ("a.txt", "b.txt"), "at": (), "prompt": "\n", "on": True}))
+    cells = [html.unescape(cell) for cell in re.findall("<td>(.*?)</td>", page, re.DOTALL)]
+    assert cells == ["a.txt, b.txt", "none", r"'\n'", "true"]
 
 
 def test_an_empty_report_is_a_page() -> None:

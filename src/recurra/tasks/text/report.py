@@ -41,7 +41,7 @@ def write_report(folder: Path | str) -> Path:
     samples = _samples(folder, training)
     if (folder / WEIGHTS).exists():
         run = load(folder)
-        figures += [*_flow(run, note.get("excerpt", [])), _spectrum(run)]
+        figures += [*_flow(run, note.get("excerpt", [])), *_spectrum(run)]
         samples.append(Sample("The best weights", run.sample()))
     page = Report(
         title=folder.resolve().name,
@@ -122,8 +122,11 @@ def _flow(run: TextRun, excerpt: list[int]) -> list[Figure]:
     return [Figure("How far back the loss is felt", chart, told)]
 
 
-def _spectrum(run: TextRun) -> Figure:
+def _spectrum(run: TextRun) -> list[Figure]:
     matrices = run.model.recurrent.recurrent_matrices()
+    if not matrices:
+        # The state of a Jordan net goes through two matrices, neither of which is square.
+        return []
     # Six colours; of a deep stack the first layer's matrices are shown.
     chosen = dict(list(matrices.items())[:6])
     found = spectrum(chosen)
@@ -133,7 +136,7 @@ def _spectrum(run: TextRun) -> Figure:
         "Eigenvalues of the matrices that carry the state from step to step, with the unit circle. Without gates, "
         "modulus above 1 grows and below 1 fades; gates decide step by step how much of that applies."
     )
-    return Figure("Spectrum of the recurrent matrices", chart, told)
+    return [Figure("Spectrum of the recurrent matrices", chart, told)]
 
 
 def _loss(logits: Tensor, targets: Tensor) -> Tensor:
