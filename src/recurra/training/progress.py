@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import Literal, TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 __all__ = ["Mode", "Progress"]
@@ -16,6 +17,7 @@ Mode = Literal["auto", "bar", "plain", "quiet"]
 
 _PLAIN_S = 10.0  # seconds between plain lines
 _BAR_S = 0.1  # seconds between refreshes of the bar's figures
+_WIDE = 72  # columns that the whole line needs; a narrower terminal shows less of it rather than cut figures
 
 
 class Progress:
@@ -26,7 +28,9 @@ class Progress:
 
     def __init__(self, mode: Mode = "auto", stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
-        self.mode: Mode = mode if mode != "auto" else "bar" if self._stream.isatty() else "plain"
+        # A terminal that cannot move its cursor gets lines: rich would show nothing there.
+        fit = self._stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+        self.mode: Mode = mode if mode != "auto" else "bar" if fit else "plain"
         self._bar: Bar | None = None
         self._total: int | None = None
         self._spoke = self._began = 0.0
@@ -37,11 +41,14 @@ class Progress:
         self._total, self._began_at = total, done
         self._began = self._spoke = time.monotonic()
         if self.mode == "bar":
-            figures = TextColumn("loss {task.fields[loss]:.4f}  {task.fields[rate]}")
-            columns = SpinnerColumn(), TextColumn("iteration"), MofNCompleteColumn(), BarColumn()
             console = Console(file=self._stream)
-            self._bar = Bar(*columns, figures, TimeRemainingColumn(), console=console, transient=True)
-            self._bar.add_task("train", total=total, completed=done, loss=float("nan"), rate="")
+            count, left = MofNCompleteColumn(), TimeRemainingColumn()
+            columns: tuple[ProgressColumn, ...] = (count, TextColumn("{task.fields[loss]}"), left)
+            if console.width >= _WIDE:
+                figures = TextColumn("{task.fields[loss]}  {task.fields[rate]}")
+                columns = (SpinnerColumn(), TextColumn("iteration"), count, BarColumn(), figures, left)
+            self._bar = Bar(*columns, console=console, transient=True)
+            self._bar.add_task("train", total=total, completed=done, loss="", rate="")
             self._bar.start()
 
     def update(self, iteration: int, loss: float, tokens_per_s: float) -> None:
@@ -54,7 +61,7 @@ class Progress:
         self._spoke = now
         rate = f"{_short(tokens_per_s)} tokens/s"
         if self._bar:
-            self._bar.update(self._bar.task_ids[0], completed=iteration, loss=loss, rate=rate)
+            self._bar.update(self._bar.task_ids[0], completed=iteration, loss=f"loss {loss:.4f}", rate=rate)
             return
         of = f" of {self._total}" if self._total else ""
         self._line(f"iteration {iteration}{of}  loss {loss:.4f}  {rate}{self._left(iteration, now)}")

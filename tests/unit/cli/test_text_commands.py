@@ -17,6 +17,7 @@ import pytest
 import torch
 
 import recurra as package
+from recurra.base.errors import DataError
 from recurra.tasks.text.run import load
 from recurra.training.checkpoint import load as load_checkpoint
 from recurra.training.checkpoint import load_weights
@@ -124,6 +125,10 @@ def test_the_loaded_run_predicts(trained: Path) -> None:
     assert len(run.generate("the", length=15, seed=0)) == 15
     assert 0 < run.score("the cat sat on a mat").nats < 10
     assert not run.model.training
+    with pytest.raises(DataError, match="length must be >= 0, got -1"):
+        run.generate("the", length=-1)
+    with pytest.raises(DataError, match="at least 2 symbols are needed, the text has 1"):
+        run.score("t")
 
 
 def test_bytes_and_other_cells(recurra: Recurra, tmp_path: Path) -> None:

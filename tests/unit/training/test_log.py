@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -112,6 +113,22 @@ def test_a_terminal_gets_a_bar_and_samples_above_it(monkeypatch: pytest.MonkeyPa
     shown = terminal.getvalue()
     for part in ("a [sample] with brackets", "loss 1.2345", "12.3k tokens/s", "100/200"):
         assert part in shown
+
+
+def test_a_narrow_terminal_shows_whole_figures_and_a_dumb_one_lines(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("recurra.training.progress._BAR_S", 0.0)
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    progress = Progress(stream=terminal)
+    progress.open(30_000)
+    progress.update(12_345, 1.2345, 12_345.0)
+    progress.close()
+    shown = re.sub("\x1b\\[[0-9;?]*[a-zA-Z]", "", terminal.getvalue())
+    assert "12345/30000 loss 1.2345" in shown
+    assert "nan" not in shown
+    monkeypatch.setenv("TERM", "dumb")
+    assert Progress(stream=Terminal()).mode == "plain"
 
 
 def test_elsewhere_plain_lines_are_sparse(monkeypatch: pytest.MonkeyPatch):

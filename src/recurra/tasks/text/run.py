@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from recurra.base import config
-from recurra.base.errors import CheckpointError, message, nearest
+from recurra.base.errors import CheckpointError, DataError, message, nearest
 from recurra.base.files import write_text
 from recurra.base.rng import stream
 from recurra.data.vocabulary import Unknown, Vocabulary
@@ -90,7 +90,9 @@ class TextRun:
         seed: int | None = None,
         unknown: Unknown = "skip",
     ) -> str:
-        """`length` symbols of text that continue `prompt`."""
+        """`length` symbols of text that continue `prompt`; see `stream`. DataError for a length below 0."""
+        if length < 0:
+            raise DataError(message("generate", f"length must be >= 0, got {length}"))
         return "".join(itertools.islice(self.stream(prompt, how=how, seed=seed, unknown=unknown), length))
 
     def sample(self) -> str:

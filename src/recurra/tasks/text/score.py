@@ -49,7 +49,7 @@ def score(model: nn.Module, tokens: np.ndarray, *, rows: int = 1, warm_up: int =
     """
     targets = len(tokens) - 1
     if targets < 1:
-        raise DataError(message("score", f"the text has {len(tokens)} symbols, at least 2 are needed"))
+        raise DataError(message("score", f"at least 2 symbols are needed, the text has {len(tokens)}"))
     if min(rows, chunk) < 1 or warm_up < 0:
         raise ConfigError(
             message("score", f"rows and chunk must be >= 1 and warm_up >= 0, got {rows}, {chunk}, {warm_up}")

@@ -81,7 +81,7 @@ def test_training_mode_is_left_as_it_was() -> None:
 
 
 def test_bad_sizes_are_refused() -> None:
-    with pytest.raises(DataError, match="at least 2 are needed"):
+    with pytest.raises(DataError, match="at least 2 symbols are needed, the text has 1"):
         score(LastTwo(), np.zeros(1, dtype=np.uint8))
     with pytest.raises(ConfigError, match="rows and chunk must be >= 1"):
         score(LastTwo(), np.zeros(9, dtype=np.uint8), rows=0)
