@@ -61,6 +61,12 @@ def _rms_norm(y: Expr, g: Expr) -> tuple[Expr]:
     return ((g - y * _mean(g * y)) / size,)
 
 
+def _largest(y: Expr, g: Expr) -> tuple[Expr]:
+    # Where several are the largest they share the gradient, as in torch.amax.
+    hits = 1 - _less(y.args[0], y)
+    return (g * hits / _sum(hits),)
+
+
 RULES: Mapping[str, Row] = {
     "matmul": lambda y, g: (make("outer", g, y.args[1]), make("matmul_t", y.args[0], g)),
     "matmul_t": lambda y, g: (make("outer", y.args[1], g), make("matmul", y.args[0], g)),
@@ -87,6 +93,7 @@ RULES: Mapping[str, Row] = {
     "rms_norm": _rms_norm,
     "sum": lambda y, g: (g,),
     "mean": lambda y, g: (g / make("sum", _ones_like(y.args[0])),),
+    "largest": _largest,
 }
 
 

@@ -58,4 +58,5 @@ OPS: dict[str, Op] = {
     "rms_norm": Op(1, "row", "a / sqrt(mean a^2 + eps), eps in `value`"),
     "sum": Op(1, "reduce", "the sum over the axis, a scalar"),
     "mean": Op(1, "reduce", "the mean over the axis, a scalar"),
+    "largest": Op(1, "reduce", "the largest over the axis, a scalar"),
 }

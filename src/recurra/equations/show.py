@@ -49,6 +49,7 @@ _TEXT = _Spelling(
         "rms_norm": "RMS({})",
         "sum": "sum({})",
         "mean": "mean({})",
+        "largest": "largest({})",
     },
     is_latex=False,
 )
@@ -80,6 +81,7 @@ _LATEX = _Spelling(
         "rms_norm": "\\operatorname{{RMS}}\\left({}\\right)",
         "sum": "\\operatorname{{sum}}\\left({}\\right)",
         "mean": "\\operatorname{{mean}}\\left({}\\right)",
+        "largest": "\\operatorname{{largest}}\\left({}\\right)",
     },
     is_latex=True,
 )

@@ -52,6 +52,7 @@ _FOLD: Mapping[str, Callable[..., float]] = {
     # Over an axis of one.
     "sum": float,
     "mean": float,
+    "largest": float,
 }
 
 

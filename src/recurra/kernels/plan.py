@@ -44,8 +44,10 @@ class Plan:
     - `body`: the rest, in order, every step.
     """
 
-    def __init__(self, spec: CellSpec) -> None:
+    def __init__(self, spec: CellSpec, hoist: bool = True) -> None:
+        # Without hoisting, as when the steps come one by one, what touches the input is part of the body.
         self.spec = spec
+        self._input = "hoisted" if hoist else "body"
         # The named values go along, to keep the order in which the step was written.
         named = [node for _, node in spec.names]
         every = regroup(simplify([*named, *(spec.after[state] for state in spec.states)]), self._is_early)
@@ -63,7 +65,7 @@ class Plan:
             if node.op in ("state", "extra"):
                 kind = "body"
             elif node.op == "input":
-                kind = "hoisted"
+                kind = self._input
             elif node.op in ("param", "const"):
                 kind = "fixed"
             else:

@@ -38,6 +38,7 @@ TRIED = {
     "rms_norm": make("rms_norm", A, value=1e-3),
     "sum": make("sum", A) * C,
     "mean": make("mean", A * C) * C,
+    "largest": make("largest", A * C) * C,
 }
 TRIED |= {op: make(op, A) for op in ("sigmoid", "tanh", "relu", "exp", "softplus", "abs", "softmax")}
 

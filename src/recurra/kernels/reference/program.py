@@ -46,7 +46,11 @@ class Program:
     def __init__(self, spec: CellSpec) -> None:
         # The spec itself is not kept: programs live in a table that forgets them with their spec.
         self.name = spec.name
-        self.source = _Writer(Plan(spec)).source()
+        writer = _Writer(Plan(spec))
+        self.source = writer.source()
+        # What the elements of `before` and `pack` are: values one beside the other, and matrices of one loop product.
+        self.sliced = tuple(writer.slice_of[name] for name in writer.sliced)
+        self.packed = tuple(writer.pack_of[name] for name in writer.packed)
 
     @cached_property
     def _functions(self) -> dict[str, Any]:
@@ -83,6 +87,8 @@ class _Writer:
         self._counts: dict[str, int] = {}
         self._taken = {*NAMESPACE, "params", "packed", "x"}
         self._whole: dict[Stack, str] = {}
+        self.slice_of: dict[str, tuple[Expr, ...]] = {}
+        self.pack_of: dict[str, Expr | Stack] = {}
 
     def source(self) -> str:
         plan, spec = self.plan, self.plan.spec
@@ -139,8 +145,10 @@ class _Writer:
         name = self.names[node]
         if kind == "fixed" and place != "pack":
             self.packed.setdefault(name)
+            self.pack_of.setdefault(name, node)
         if kind == "hoisted" and place == "step":
             self.sliced.setdefault(name)
+            self.slice_of.setdefault(name, (node,))
         return name
 
     def _write(self, node: Expr, place: str) -> None:
@@ -196,6 +204,7 @@ class _Writer:
                 self.lines["before"].append(f"{name} = torch.cat(({parts},), -1)")
             self._whole[loop] = name
             self.sliced.setdefault(name)
+            self.slice_of[name] = loop.addends
 
     def _width(self, products: tuple[Expr, ...]) -> str:
         """The summed heights of the matrices of `products`, as source."""
@@ -203,11 +212,13 @@ class _Writer:
         for product in products:
             matrix = self._read(product.args[0], "pack")
             self.packed.setdefault(matrix)
+            self.pack_of.setdefault(matrix, product.args[0])
             heights.append(f"{matrix}.shape[0]")
         return " + ".join(heights) or "0"
 
     def _write_loop_stack(self, stack: Stack) -> None:
         matrix = self._joined(stack.matrices, "m", ".t()")
+        self.pack_of[matrix] = stack
         operand = self._read(stack.operand, "step")
         product = (
             f"torch.addmm({self._whole[stack]}, {operand}, {matrix})" if stack.addends else f"{operand} @ {matrix}"

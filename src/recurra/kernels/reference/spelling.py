@@ -41,6 +41,7 @@ SPELLING: Mapping[str, str] = {
     "rms_norm": "F.rms_norm({0}, {0}.shape[-1:], eps={value})",
     "sum": "{0}.sum(-1, keepdim=True)",
     "mean": "{0}.mean(-1, keepdim=True)",
+    "largest": "{0}.amax(-1, keepdim=True)",
 }
 
 
