@@ -1,0 +1,132 @@
+"""The native CPU engine as a backend."""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+from torch import Tensor
+
+from recurra.kernels.cpu.compiler import CompileError
+from recurra.kernels.cpu.operator import Loop, loop_of, run_loop
+from recurra.kernels.request import Request
+
+__all__ = ["Native"]
+
+_said: set[str] = set()
+
+
+class Native:
+    """Any cell as one compiled loop over time, forward and backward, on the CPU."""
+
+    name = "native"
+
+    def __init__(self) -> None:
+        self._failed: dict[object, str] = {}
+
+    def refuses(self, request: Request) -> str | None:
+        """Another device or number type; an empty batch; no compiler for a cell that was not built with the package."""
+        x, dtype = request.x, request.state[0].dtype
+        if x.device.type != "cpu":
+            return f"it runs on the CPU, x is on {x.device}"
+        if dtype not in (torch.float32, torch.float64):
+            return f"it computes in float32 and float64, not {dtype}"
+        if 0 in (*x.shape, *request.state[0].shape):
+            return f"nothing to do, x is {tuple(x.shape)}"
+        if (request.spec, dtype) not in self._failed:
+            try:
+                loop_of(request.spec)[1].cell(dtype)
+                self._failed[request.spec, dtype] = ""
+            except (CompileError, OSError) as error:
+                self._failed[request.spec, dtype] = str(error).splitlines()[0]
+                self._say(request.spec.name, str(error))
+        return self._failed[request.spec, dtype] or None
+
+    def _say(self, name: str, error: str) -> None:
+        """One line, once a process and cell."""
+        line = f"recurra: {name} runs on the slower reference: {' '.join(error.split())}"
+        if line not in _said:
+            _said.add(line)
+            print(line, file=sys.stderr)
+
+    def run(self, request: Request) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Outputs (B, T, size) and the final state."""
+        key, loop = loop_of(request.spec)
+        x = request.x
+        packed = loop.work.pack(request.params)
+        matrices, fixed = loop.sort(packed)
+        fixed = [part.contiguous() for part in fixed]
+        if request.lengths is not None and bool((request.lengths < x.shape[1]).any()):
+            return _ragged(key, loop, request, packed, matrices, fixed)
+        slices = [_flat(part) for part in loop.work.before(x.transpose(0, 1), packed)]
+        resets = None if request.resets is None else request.resets.t().reshape(-1)
+        extras = [_extra(request.extras[extra.name]) for extra in request.spec.extras]
+        y, final = _call(key, request, slices, fixed, matrices, request.state, request.initial, extras, None, resets)
+        if resets is None:
+            y = y[x.shape[0] :]
+        return y.view(x.shape[1], x.shape[0], -1).transpose(0, 1), final
+
+
+def _flat(part: Tensor) -> Tensor:
+    """(T, B, w) -> (T B, w), rows contiguous."""
+    part = part.reshape(-1, part.shape[-1])
+    return part if part.stride(-1) == 1 else part.contiguous()
+
+
+def _extra(part: Tensor) -> Tensor:
+    """(1 or B, size), or (1, N, size) from (T, B, size)."""
+    if part.dim() == 3 and part.shape[:2] == (1, 1):
+        part = part[0]
+    return part.reshape(1, -1, part.shape[-1]).contiguous() if part.dim() == 3 else part.contiguous()
+
+
+def _call(
+    key: str,
+    request: Request,
+    slices: list[Tensor],
+    fixed: list[Tensor],
+    matrices: list[Tensor],
+    states: tuple[Tensor, ...],
+    initial: tuple[Tensor, ...],
+    extras: list[Tensor],
+    lengths: Tensor | None,
+    resets: Tensor | None,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    every = (*slices, *fixed, *matrices, *states, *initial)
+    keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in every)
+    start, fresh = ([part.contiguous() for part in group] for group in (states, initial))
+    steps = request.x.shape[1]
+    found = run_loop(slices, fixed, matrices, start, fresh, extras, lengths, resets, steps, key, keep)
+    return found[0], tuple(found[1 : 1 + len(states)])
+
+
+def _ragged(
+    key: str, loop: Loop, request: Request, packed: tuple[Tensor, ...], matrices: list[Tensor], fixed: list[Tensor]
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Only the valid steps, the longest rows first, so that those of one step stand together."""
+    x, lengths = request.x, request.lengths
+    if lengths is None:
+        raise ValueError("a request without lengths is not ragged")
+    batch, steps = x.shape[:2]
+    order = torch.argsort(lengths, descending=True, stable=True)
+    back = torch.argsort(order)
+    ordered = lengths[order]
+    # Row r of step t, in time order: where it stands in (B, T).
+    valid = torch.arange(steps)[:, None] < ordered
+    where = (order * steps + torch.arange(steps)[:, None])[valid]
+    gathered = x.reshape(batch * steps, -1).index_select(0, where)
+    slices = [_flat(part) for part in loop.work.before(gathered.unsqueeze(1), packed)]
+    resets = None if request.resets is None else request.resets.reshape(-1)[where]
+    extras = []
+    for extra in request.spec.extras:
+        part = _extra(request.extras[extra.name])
+        if part.dim() == 3:
+            part = part.index_select(1, (where % steps) * batch + where // steps)
+        elif part.shape[0] > 1:
+            part = part[order]
+        extras.append(part.contiguous())
+    states = tuple(part[order] for part in request.state)
+    initial = tuple(part[order] for part in request.initial)
+    packed_y, final = _call(key, request, slices, fixed, matrices, states, initial, extras, ordered, resets)
+    y = packed_y.new_zeros(batch * steps, packed_y.shape[-1]).index_copy(0, where, packed_y)
+    return y.view(batch, steps, -1), tuple(part[back] for part in final)

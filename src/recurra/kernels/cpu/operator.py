@@ -1,0 +1,283 @@
+"""The loop as torch operators: autograd, torch.compile and export see two calls with known shapes.
+
+Second derivatives go through the reference: where a gradient must itself have a gradient, the steps are run again in
+eager torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recurra.equations.spec import CellSpec
+from recurra.kernels.cpu.call import Rows
+from recurra.kernels.cpu.library import Compiled
+from recurra.kernels.cpu.passes import Cell, Inputs, backward, forward, sizes_of
+from recurra.kernels.cpu.program import CellProgram
+from recurra.kernels.plan import Stack
+from recurra.kernels.reference.program import Program, program
+
+__all__ = ["Loop", "loop_of", "run_backward", "run_loop"]
+
+
+class Loop:
+    """A spec ready for the operators: what the reference program hands over, and how the native one takes it."""
+
+    def __init__(self, spec: CellSpec) -> None:
+        self.native = CellProgram(spec)
+        self.work: Program = program(spec)
+        position = {node: index for index, node in enumerate(self.native.hoisted)}
+        self.groups = [[position[node] for node in group] for group in self.work.sliced]
+        fixed = {node: index for index, node in enumerate(self.native.fixed)}
+        matrices = {stack.products[0]: index for index, stack in enumerate(self.native.plan.stacks)}
+        # Where each element that `pack` hands over goes: a matrix or a vector of the loop, or only its height is read.
+        self.routes: list[tuple[str, int | str]] = []
+        for part in self.work.packed:
+            if isinstance(part, Stack):
+                self.routes.append(("matrix", matrices[part.products[0]]))
+            elif part in fixed:
+                self.routes.append(("fixed", fixed[part]))
+            else:
+                self.routes.append(("height", spec.params[str(part.value)][0]))
+        self.cells: dict[torch.dtype, Cell] = {}
+
+    def cell(self, dtype: torch.dtype) -> Cell:
+        """The compiled cell for a number type; compiles it when it is first asked for."""
+        if dtype not in self.cells:
+            self.cells[dtype] = Cell(self.native, self.groups, Compiled(self.native, dtype))
+        return self.cells[dtype]
+
+    def sort(self, packed: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """The matrices by stack, and the vectors by number."""
+        found = dict(zip(self.routes, packed, strict=True))
+        count = len(self.native.plan.stacks)
+        return [found["matrix", i] for i in range(count)], [found["fixed", i] for i in range(len(self.native.fixed))]
+
+
+    def unsort(self, matrices: Sequence[Tensor], fixed: Sequence[Tensor], sizes: Mapping[str, int]) -> list[Tensor]:
+        """What the reference's step takes as its packed parameters."""
+        kinds = {"matrix": matrices, "fixed": fixed}
+        heights = {axis: torch.empty(size, 0) for axis, size in sizes.items()}
+        return [heights[at] if isinstance(at, str) else kinds[kind][at] for kind, at in self.routes]
+
+
+_LOOPS: dict[CellSpec, Loop] = {}
+_KEYS: dict[str, Loop] = {}
+
+
+def loop_of(spec: CellSpec) -> tuple[str, Loop]:
+    """The loop of a spec and the name under which the operators find it."""
+    if spec not in _LOOPS:
+        _LOOPS[spec] = Loop(spec)
+        _KEYS[f"{spec.name}-{len(_KEYS)}"] = _LOOPS[spec]
+    loop = _LOOPS[spec]
+    return next(key for key, value in _KEYS.items() if value is loop), loop
+
+
+def _rows(steps: int, batch: int, lengths: Tensor | None, resets: Tensor | None) -> Rows:
+    """lengths (B,), longest first; resets (N,) bool in the order of the sequences."""
+    if lengths is None:
+        offset = torch.arange(steps) * batch
+        active = None
+    else:
+        active = (lengths[:, None] > torch.arange(steps)).sum(0)
+        offset = torch.zeros(steps, dtype=torch.int64)
+        torch.cumsum(active[:-1], 0, out=offset[1:])
+        active = active.contiguous()
+    if resets is None:
+        return Rows(steps, batch, offset, active)
+    flags = resets.to(torch.uint8).contiguous()
+    counts = active if active is not None else torch.full((steps,), batch)
+    any_reset = torch.stack([part.any() for part in flags.split(counts.tolist())]).to(torch.uint8)
+    return Rows(steps, batch, offset, active, flags, any_reset)
+
+
+@torch.library.custom_op("recurra::cpu_loop", mutates_args=())
+def run_loop(
+    slices: Sequence[Tensor],
+    fixed: Sequence[Tensor],
+    matrices: Sequence[Tensor],
+    states: Sequence[Tensor],
+    initial: Sequence[Tensor],
+    extras: Sequence[Tensor],
+    lengths: Tensor | None,
+    resets: Tensor | None,
+    steps: int,
+    key: str,
+    keep: bool,
+) -> list[Tensor]:
+    """Outputs, the final states (B, size), and with `keep` the sequences and values for the gradient, (N, width).
+
+    The outputs are (N, size) where rows end early or restart, else (B + N, size): the initial value comes first, so that
+    one tensor is the values before and after each step.
+    """
+    rows = _rows(steps, states[0].shape[0], lengths, resets)
+    cell = _KEYS[key].cell(states[0].dtype)
+    found = forward(cell, Inputs(slices, fixed, matrices, states, initial, extras, rows), keep)
+    if not keep:
+        return [found.y, *found.final]
+    sequences = [found.sequences[state] for state in _kept_states(key, rows.plain)]
+    return [found.y, *found.final, *sequences, *found.kept]
+
+
+def _kept_states(key: str, plain: bool) -> list[str]:
+    """The states whose values before every step are kept beside the outputs."""
+    program = _KEYS[key].native
+    spec = program.spec
+    return [state for state in spec.states if state in program.sequences and not (plain and state == spec.output)]
+
+
+@run_loop.register_fake
+def _(slices, fixed, matrices, states, initial, extras, lengths, resets, steps, key, keep):  # noqa: ANN001, ANN202
+    program = _KEYS[key].native
+    spec, batch = program.spec, states[0].shape[0]
+    plain = lengths is None and resets is None
+    count = slices[0].shape[0] if slices else steps * batch
+    y = states[0].new_empty(count + batch if plain else count, states[0].shape[1])
+    found = [y, *(torch.empty_like(state) for state in states)]
+    if keep:
+        rows = Rows(steps, batch, torch.empty(0))
+        cell = Cell(program, _KEYS[key].groups)
+        sizes = sizes_of(cell, Inputs(slices, fixed, matrices, states, initial, extras, rows))
+        for state in _kept_states(key, plain):
+            found.append(y.new_empty(count, sizes[spec.state_axes[state]]))
+        for place in program.kept_places:
+            found.append(y.new_empty(count, 1 if place.axis is None else sizes[place.axis]))
+    return found
+
+
+@torch.library.custom_op("recurra::cpu_loop_backward", mutates_args=())
+def run_backward(
+    slices: Sequence[Tensor],
+    fixed: Sequence[Tensor],
+    matrices: Sequence[Tensor],
+    states: Sequence[Tensor],
+    extras: Sequence[Tensor],
+    lengths: Tensor | None,
+    resets: Tensor | None,
+    steps: int,
+    key: str,
+    outputs: Sequence[Tensor],
+    output_gradient: Tensor,
+    final_gradients: Sequence[Tensor],
+) -> list[Tensor]:
+    """Gradients of slices, fixed, matrices, states and initial, in this order. `outputs` are those of the forward call.
+
+    Of `slices` only the shapes are read.
+    """
+    loop = _KEYS[key]
+    spec = loop.native.spec
+    batch = states[0].shape[0]
+    rows = _rows(steps, batch, lengths, resets)
+    names = _kept_states(key, rows.plain)
+    kept = list(outputs[1 + len(spec.states) :])
+    sequences = dict(zip(names, kept, strict=False))
+    if rows.plain and spec.output in loop.native.sequences:
+        sequences[spec.output] = outputs[0][: outputs[0].shape[0] - batch]
+    cell = loop.cell(states[0].dtype)
+    inputs = Inputs(slices, fixed, matrices, states, states, extras, rows)
+    found = backward(cell, inputs, sequences, kept[len(names) :], output_gradient, final_gradients)
+    return [*found.slices, *found.fixed, *found.matrices, *found.states, *found.initial]
+
+
+@run_backward.register_fake
+def _(slices, fixed, matrices, states, extras, lengths, resets, steps, key, outputs, output_gradient, final_gradients):  # noqa: ANN001, ANN202
+    like = [*slices, *fixed, *matrices, *states, *states]
+    return [part.new_empty(part.shape) for part in like]
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
+    slices, fixed, matrices, states, initial, extras, lengths, resets, steps, key, _ = inputs
+    groups = (slices, fixed, matrices, states, initial, extras)
+    ctx.counts = [len(group) for group in groups]
+    ctx.key, ctx.steps, ctx.optional = key, steps, (lengths is not None, resets is not None)
+    optional = [part for part in (lengths, resets) if part is not None]
+    ctx.save_for_backward(*(tensor for group in groups for tensor in group), *optional, *output)
+
+
+def _backward(ctx: Any, gradients: list[Tensor | None]) -> tuple[Any, ...]:
+    saved = list(ctx.saved_tensors)
+    slices, fixed, matrices, states, initial, extras = (_take(saved, count) for count in ctx.counts)
+    lengths, resets = (saved.pop(0) if there else None for there in ctx.optional)
+    spec = _KEYS[ctx.key].native.spec
+    arrived = [
+        torch.zeros_like(value) if gradient is None else gradient
+        for value, gradient in zip(saved, gradients[: 1 + len(spec.states)], strict=False)
+    ]
+    if torch.is_grad_enabled():
+        groups = (slices, fixed, matrices, states, initial)
+        found = _again(ctx.key, groups, extras, lengths, resets, ctx.steps, arrived)
+    else:
+        start = states[0].shape[0] if lengths is None and resets is None else 0
+        output_gradient = arrived[0][start:].contiguous()
+        finals = [part.contiguous() for part in arrived[1:]]
+        found = run_backward(
+            slices, fixed, matrices, states, extras, lengths, resets, ctx.steps, ctx.key, saved, output_gradient, finals
+        )
+    found = list(found)
+    parts = [_take(found, count) for count in ctx.counts[:5]]
+    return (*parts, [None] * ctx.counts[5], None, None, None, None, None)
+
+
+def _take(parts: list[Any], count: int) -> list[Any]:
+    """The first `count`, removed from the list."""
+    taken = parts[:count]
+    del parts[:count]
+    return taken
+
+
+torch.library.register_autograd("recurra::cpu_loop", _backward, setup_context=_setup)
+
+
+def _again(
+    key: str,
+    groups: tuple[list[Tensor], ...],
+    extras: list[Tensor],
+    lengths: Tensor | None,
+    resets: Tensor | None,
+    steps: int,
+    arrived: list[Tensor],
+) -> list[Tensor]:
+    """The gradients with a graph of their own, from the steps run once more in eager torch."""
+    inputs = [tensor for group in groups for tensor in group]
+    outputs = _eager(_KEYS[key], groups, extras, lengths, resets, steps)
+    wanted = [tensor for tensor in inputs if tensor.requires_grad]
+    found = iter(torch.autograd.grad(outputs, wanted, arrived, create_graph=True, allow_unused=True))
+    return [next(found) if tensor.requires_grad else None for tensor in inputs]  # type: ignore[misc]
+
+
+def _eager(
+    loop: Loop,
+    groups: tuple[list[Tensor], ...],
+    extras: list[Tensor],
+    lengths: Tensor | None,
+    resets: Tensor | None,
+    steps: int,
+) -> list[Tensor]:
+    """The outputs and final states of the operator, by the reference's step."""
+    slices, fixed, matrices, states, initial = groups
+    batch = states[0].shape[0]
+    shapes = Inputs(slices, fixed, matrices, states, initial, extras, Rows(steps, batch, torch.empty(0)))
+    packed = loop.unsort(matrices, fixed, sizes_of(Cell(loop.native, loop.groups), shapes))
+    counts = [batch] * steps if lengths is None else [int((lengths > t).sum()) for t in range(steps)]
+    parts = [part.split(counts) for part in slices]
+    masks = [part[0].split(counts) if part.dim() == 3 else None for part in extras]
+    borders = None if resets is None else resets.split(counts)
+    state = list(states)
+    outputs = [] if lengths is not None or resets is not None else [states[0]]
+    for t, count in enumerate(counts):
+        now = [part[:count] for part in state]
+        if borders is not None:
+            flags = borders[t].unsqueeze(-1)
+            now = [torch.where(flags, new[:count], old) for new, old in zip(initial, now, strict=True)]
+        masked = [
+            whole[t] if whole is not None else part[:count] if part.shape[0] > 1 else part
+            for whole, part in zip(masks, extras, strict=True)
+        ]
+        after = loop.work.step(*(part[t] for part in parts), *now, *masked, *packed)
+        outputs.append(after[0])
+        state = [torch.cat((new, old[count:])) for new, old in zip(after, state, strict=True)]
+    return [torch.cat(outputs), *state]
