@@ -1,0 +1,174 @@
+// Matrix products of few rows with packed weights: (rows, depth) times (depth, width), register-blocked.
+//
+// A packed piece is a row of panels of LANES columns; a panel holds its columns depth by depth, so a kernel streams it.
+// The last panel is padded with zeros. Half weights (float only): two depths share a 32-bit word, the even one in its
+// low half, as bfloat16; the odd last one has a zero partner.
+//
+// Read inside a namespace after vec.hpp, once per type.
+
+// Accumulators a block may hold, and rows; what is left of the register file serves the weights and one operand.
+#if defined(__AVX512F__)
+constexpr int ACCUMULATORS = 28, MOST_ROWS = 14;
+#elif defined(__aarch64__)
+constexpr int ACCUMULATORS = 24, MOST_ROWS = 12;
+#elif defined(__AVX__)
+constexpr int ACCUMULATORS = 12, MOST_ROWS = 6;
+#else
+constexpr int ACCUMULATORS = 8, MOST_ROWS = 4;
+#endif
+constexpr int MOST_PANELS = 8;
+
+INLINE int64_t panels_of(int64_t width) { return (width + LANES - 1) / LANES; }
+INLINE int64_t panel_bytes(bool half, int64_t depth) {
+    return half ? (depth + 1) / 2 * LANES * 4 : depth * LANES * (int64_t)sizeof(real);
+}
+
+// rows x panels of the result, kept in registers over the whole depth. Strides in bytes.
+template <bool HALF, int ROWS, int PANELS>
+void block(const char* a, int64_t a_row, const char* w, int64_t panel, int64_t depth, char* c, int64_t c_row) {
+    vreal sum[ROWS][PANELS] = {};
+    // Base + stride and base + 2 stride are addresses of x86: one pointer serves three rows.
+    const char* base[(ROWS + 2) / 3];
+    for (int i = 0; i < (ROWS + 2) / 3; i++) base[i] = a + 3 * i * a_row;
+    const auto operand = [&](int i, int64_t at) { return *(const real*)(base[i / 3] + i % 3 * a_row + at); };
+    const auto add = [&](const vreal(&weight)[PANELS], int64_t at) {
+#pragma GCC unroll 16
+        for (int i = 0; i < ROWS; i++) {
+            const vreal x = splat(operand(i, at));
+#pragma GCC unroll 8
+            for (int n = 0; n < PANELS; n++) sum[i][n] += x * weight[n];
+        }
+    };
+    const auto advance = [&](int64_t bytes) {
+#pragma GCC unroll 8
+        for (int i = 0; i < (ROWS + 2) / 3; i++) base[i] += bytes;
+    };
+    if constexpr (HALF) {
+        const auto pair = [&](int64_t at, bool both) {
+            vword bits[PANELS];
+            vreal weight[PANELS];
+#pragma GCC unroll 8
+            for (int n = 0; n < PANELS; n++) {
+                bits[n] = (vword)load((const real*)(w + n * panel + at * LANES * 2));
+                weight[n] = (vreal)(bits[n] << 16);
+            }
+            add(weight, at * 4);
+            if (!both) return;
+#pragma GCC unroll 8
+            for (int n = 0; n < PANELS; n++) weight[n] = (vreal)(bits[n] & (word)0xffff0000);
+            add(weight, at * 4 + 4);
+        };
+        for (; depth >= 4; depth -= 4, w += 8 * LANES, advance(16)) pair(0, true), pair(2, true);
+        for (; depth >= 2; depth -= 2, w += 4 * LANES, advance(8)) pair(0, true);
+        if (depth) pair(0, false);
+    } else {
+        constexpr int64_t SIZE = sizeof(real);
+        const auto one = [&](int64_t k) {
+            vreal weight[PANELS];
+#pragma GCC unroll 8
+            for (int n = 0; n < PANELS; n++) weight[n] = load((const real*)(w + n * panel + k * LANES * SIZE));
+            add(weight, k * SIZE);
+        };
+        for (; depth >= 4; depth -= 4, w += 4 * LANES * SIZE, advance(4 * SIZE)) one(0), one(1), one(2), one(3);
+        for (; depth; depth--, w += LANES * SIZE, advance(SIZE)) one(0);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < ROWS; i++)
+#pragma GCC unroll 8
+        for (int n = 0; n < PANELS; n++) store((real*)(c + i * c_row) + n * LANES, sum[i][n]);
+}
+
+typedef void (*Block)(const char*, int64_t, const char*, int64_t, int64_t, char*, int64_t);
+
+// BLOCKS[rows - 1][panels - 1]; null where the registers do not hold it.
+template <bool HALF> struct Blocks {
+    Block table[MOST_ROWS][MOST_PANELS] = {};
+    template <int ROWS, int PANELS> constexpr void fill() {
+        if constexpr (ROWS * PANELS <= ACCUMULATORS) table[ROWS - 1][PANELS - 1] = block<HALF, ROWS, PANELS>;
+        if constexpr (PANELS < 4) fill<ROWS, PANELS + 1>();
+        else if constexpr (PANELS == 4) fill<ROWS, 8>();
+        else if constexpr (ROWS < MOST_ROWS) fill<ROWS + 1, 1>();
+    }
+    constexpr Blocks() { fill<1, 1>(); }
+};
+template <bool HALF> constexpr Blocks<HALF> BLOCKS;
+
+INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// How many panels a block spans for this many rows: many rows want few panels and the reverse.
+INLINE int64_t span_of(int64_t rows) {
+    if (rows * 8 <= ACCUMULATORS) return 8;
+    for (int64_t span = 4; span > 2; span--)
+        if (rows * span <= ACCUMULATORS) return span;
+    return 2;
+}
+
+// Panels [first, end) of the product. A group of panels stays in the cache while all rows pass.
+template <bool HALF>
+void multiply(const char* a, int64_t a_row, int64_t rows, int64_t depth, const char* packed, int64_t first, int64_t end,
+              char* c, int64_t c_row) {
+    if (rows <= 0) return;
+    const int64_t panel = panel_bytes(HALF, depth), span = span_of(rows);
+    for (int64_t at = first, taken; at < end; at += taken) {
+        const int64_t left = end - at;
+        // Even parts of at most `span`; of more than four panels there is only eight.
+        taken = left >= span ? span : left >= 4 ? 4 : left;
+        if (span <= 4) taken = ceil_div(left, ceil_div(left, span));
+        const int64_t most = ACCUMULATORS / taken < MOST_ROWS ? ACCUMULATORS / taken : MOST_ROWS;
+        const int64_t parts = ceil_div(rows, most);
+        for (int64_t part = 0; part < parts; part++) {
+            const int64_t from = rows * part / parts, count = rows * (part + 1) / parts - from;
+            BLOCKS<HALF>.table[count - 1][taken - 1](a + from * a_row, a_row, packed + at * panel, panel, depth,
+                                                     c + from * c_row + at * LANES * (int64_t)sizeof(real), c_row);
+        }
+    }
+}
+
+// --- packing ---
+
+// To nearest, ties to even; NaN stays NaN.
+INLINE uint32_t to_half(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    if ((bits & 0x7fffffff) > 0x7f800000) return bits >> 16 | 0x40;
+    return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+
+// Panel `at` of source (depth, width) with strides in elements.
+template <bool HALF>
+void pack_panel(const real* source, int64_t depth, int64_t width, int64_t stride_depth, int64_t stride_width, int64_t at,
+                char* packed) {
+    const int64_t columns = width - at * LANES < LANES ? width - at * LANES : LANES;
+    source += at * LANES * stride_width;
+    packed += at * panel_bytes(HALF, depth);
+    // A piece of depth at a time, which the first-level cache holds: the source may run along either axis.
+    constexpr int64_t PIECE = 64;
+    real piece[PIECE][LANES];
+    for (int64_t k = 0; k < depth; k += PIECE) {
+        const int64_t deep = depth - k < PIECE ? depth - k : PIECE;
+        if (columns < LANES || deep < PIECE) memset(piece, 0, sizeof piece);
+        if (stride_width == 1)
+            for (int64_t i = 0; i < deep; i++) memcpy(piece[i], source + (k + i) * stride_depth, columns * sizeof(real));
+        else
+            for (int64_t j = 0; j < columns; j++)
+                for (int64_t i = 0; i < deep; i++) piece[i][j] = source[(k + i) * stride_depth + j * stride_width];
+        if constexpr (HALF) {
+            uint32_t* out = (uint32_t*)packed + k / 2 * LANES;
+            for (int64_t i = 0; i < deep; i += 2)
+                for (int64_t j = 0; j < LANES; j++)
+                    out[i / 2 * LANES + j] = to_half(piece[i][j]) | to_half(piece[i + 1][j]) << 16;
+        } else {
+            memcpy(packed + k * LANES * sizeof(real), piece, deep * LANES * sizeof(real));
+        }
+    }
+}
+
+template <bool HALF>
+void pack(const real* source, int64_t depth, int64_t width, int64_t stride_depth, int64_t stride_width, char* packed,
+          int64_t threads) {
+    const int64_t panels = panels_of(width);
+    const bool shared = threads > 1 && panels > 1 && depth * width >= 1 << 16;
+#pragma omp parallel for num_threads(threads) if (shared)
+    for (int64_t at = 0; at < panels; at++)
+        pack_panel<HALF>(source, depth, width, stride_depth, stride_width, at, packed);
+}
