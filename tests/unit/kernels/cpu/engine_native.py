@@ -15,10 +15,23 @@ import pytest
 
 import recurra.kernels.cpu
 
-__all__ = ["ISA_FLAGS", "Call", "Engine", "Instruction", "State", "Value", "address", "aligned", "compile_native", "engine"]
+__all__ = [
+    "ISA_FLAGS",
+    "Call",
+    "Engine",
+    "Instruction",
+    "State",
+    "Value",
+    "address",
+    "aligned",
+    "compile_native",
+    "engine",
+]
 
 SOURCE = Path(recurra.kernels.cpu.__path__[0]) / "engine"
-FLAGS = "-std=c++17 -O3 -fPIC -shared -fopenmp -ffp-contract=fast -fno-math-errno -fno-trapping-math -fvisibility=hidden"
+FLAGS = (
+    "-std=c++17 -O3 -fPIC -shared -fopenmp -ffp-contract=fast -fno-math-errno -fno-trapping-math -fvisibility=hidden"
+)
 ISA_FLAGS = {
     "avx512": "-mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma",
     "avx2": "-mavx2 -mfma",

@@ -57,7 +57,10 @@ def assert_products(have, a, matrices):
 def test_product(isa, dtype):
     draw = np.random.default_rng(0)
     for depth, width in SIZES:
-        matrices = [draw.normal(size=(depth, width)).astype(dtype), draw.normal(size=(width + 3, depth)).astype(dtype).T]
+        matrices = [
+            draw.normal(size=(depth, width)).astype(dtype),
+            draw.normal(size=(width + 3, depth)).astype(dtype).T,
+        ]
         for rows in ROWS:
             a = draw.normal(size=(rows, depth + 5)).astype(dtype)[:, :depth]
             assert_products(product(isa, a, matrices), a, matrices)
