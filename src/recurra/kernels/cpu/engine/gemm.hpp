@@ -18,64 +18,75 @@ constexpr int ACCUMULATORS = 8, MOST_ROWS = 4;
 #endif
 constexpr int MOST_PANELS = 8;
 
+#undef INLINE_MEMBER
+#define INLINE_MEMBER inline __attribute__((always_inline))
+
 INLINE int64_t panels_of(int64_t width) { return (width + LANES - 1) / LANES; }
 INLINE int64_t panel_bytes(bool half, int64_t depth) {
     return half ? (depth + 1) / 2 * LANES * 4 : depth * LANES * (int64_t)sizeof(real);
 }
 
-// rows x panels of the result, kept in registers over the whole depth. Strides in bytes.
-template <bool HALF, int ROWS, int PANELS>
-void block(const char* a, int64_t a_row, const char* w, int64_t panel, int64_t depth, char* c, int64_t c_row) {
-    vreal sum[ROWS][PANELS] = {};
+// A block of the result, ROWS x PANELS vectors, kept in registers over the whole depth. Loops over its parts are folds:
+// the compiler makes registers only of what is indexed by constants from the start. Strides in bytes.
+template <bool HALF, int ROWS, int PANELS> struct Tile {
+    vreal sum[ROWS * PANELS];
+    vreal weight[PANELS];
+    vword bits[PANELS];
     // Base + stride and base + 2 stride are addresses of x86: one pointer serves three rows.
     const char* base[(ROWS + 2) / 3];
-    for (int i = 0; i < (ROWS + 2) / 3; i++) base[i] = a + 3 * i * a_row;
-    const auto operand = [&](int i, int64_t at) { return *(const real*)(base[i / 3] + i % 3 * a_row + at); };
-    const auto add = [&](const vreal(&weight)[PANELS], int64_t at) {
-#pragma GCC unroll 16
-        for (int i = 0; i < ROWS; i++) {
-            const vreal x = splat(operand(i, at));
-#pragma GCC unroll 8
-            for (int n = 0; n < PANELS; n++) sum[i][n] += x * weight[n];
-        }
-    };
-    const auto advance = [&](int64_t bytes) {
-#pragma GCC unroll 8
-        for (int i = 0; i < (ROWS + 2) / 3; i++) base[i] += bytes;
-    };
-    if constexpr (HALF) {
-        const auto pair = [&](int64_t at, bool both) {
-            vword bits[PANELS];
-            vreal weight[PANELS];
-#pragma GCC unroll 8
-            for (int n = 0; n < PANELS; n++) {
-                bits[n] = (vword)load((const real*)(w + n * panel + at * LANES * 2));
-                weight[n] = (vreal)(bits[n] << 16);
-            }
-            add(weight, at * 4);
-            if (!both) return;
-#pragma GCC unroll 8
-            for (int n = 0; n < PANELS; n++) weight[n] = (vreal)(bits[n] & (word)0xffff0000);
-            add(weight, at * 4 + 4);
-        };
-        for (; depth >= 4; depth -= 4, w += 8 * LANES, advance(16)) pair(0, true), pair(2, true);
-        for (; depth >= 2; depth -= 2, w += 4 * LANES, advance(8)) pair(0, true);
-        if (depth) pair(0, false);
-    } else {
-        constexpr int64_t SIZE = sizeof(real);
-        const auto one = [&](int64_t k) {
-            vreal weight[PANELS];
-#pragma GCC unroll 8
-            for (int n = 0; n < PANELS; n++) weight[n] = load((const real*)(w + n * panel + k * LANES * SIZE));
-            add(weight, k * SIZE);
-        };
-        for (; depth >= 4; depth -= 4, w += 4 * LANES * SIZE, advance(4 * SIZE)) one(0), one(1), one(2), one(3);
-        for (; depth; depth--, w += LANES * SIZE, advance(SIZE)) one(0);
+    const char* w;
+    const int64_t a_row, panel;
+
+    typedef typename UpTo<ROWS * PANELS>::type Sums;
+    typedef typename UpTo<PANELS>::type Panels;
+    typedef typename UpTo<(ROWS + 2) / 3>::type Bases;
+
+    template <int... E, int... I> INLINE_MEMBER void start(const char* a, Indices<E...>, Indices<I...>) {
+        ((sum[E] = vreal{}), ...);
+        ((base[I] = a + 3 * I * a_row), ...);
     }
-#pragma GCC unroll 16
-    for (int i = 0; i < ROWS; i++)
-#pragma GCC unroll 8
-        for (int n = 0; n < PANELS; n++) store((real*)(c + i * c_row) + n * LANES, sum[i][n]);
+    template <int... I> INLINE_MEMBER void advance(int64_t depths, Indices<I...>) {
+        ((base[I] += depths * sizeof(real)), ...);
+        w += depths * LANES * (HALF ? 2 : sizeof(real));
+    }
+    // `at`: a depth from where the pointers are.
+    template <int... E> INLINE_MEMBER void add(int64_t at, Indices<E...>) {
+        ((sum[E] += splat(((const real*)(base[E / PANELS / 3] + E / PANELS % 3 * a_row))[at]) * weight[E % PANELS]), ...);
+    }
+    template <int... N> INLINE_MEMBER void one(int64_t at, Indices<N...>) {
+        ((weight[N] = load((const real*)(w + N * panel) + at * LANES)), ...);
+        add(at, Sums());
+    }
+    template <int... N> INLINE_MEMBER void pair(int64_t at, bool both, Indices<N...>) {
+        ((bits[N] = (vword)load((const real*)(w + N * panel + at * LANES * 2))), ...);
+        ((weight[N] = (vreal)(bits[N] << 16)), ...);
+        add(at, Sums());
+        if (!both) return;
+        ((weight[N] = (vreal)(bits[N] & (word)0xffff0000)), ...);
+        add(at + 1, Sums());
+    }
+    INLINE_MEMBER void run(const char* a, int64_t depth) {
+        start(a, Sums(), Bases());
+        if constexpr (HALF) {
+            for (; depth >= 4; depth -= 4, advance(4, Bases())) pair(0, true, Panels()), pair(2, true, Panels());
+            for (; depth >= 2; depth -= 2, advance(2, Bases())) pair(0, true, Panels());
+            if (depth) pair(0, false, Panels());
+        } else {
+            for (; depth >= 4; depth -= 4, advance(4, Bases()))
+                one(0, Panels()), one(1, Panels()), one(2, Panels()), one(3, Panels());
+            for (; depth; depth--, advance(1, Bases())) one(0, Panels());
+        }
+    }
+    template <int... E> INLINE_MEMBER void finish(char* c, int64_t c_row, Indices<E...>) const {
+        (store((real*)(c + E / PANELS * c_row) + E % PANELS * LANES, sum[E]), ...);
+    }
+};
+
+template <bool HALF, int ROWS, int PANELS>
+void block(const char* a, int64_t a_row, const char* w, int64_t panel, int64_t depth, char* c, int64_t c_row) {
+    Tile<HALF, ROWS, PANELS> tile = {{}, {}, {}, {}, w, a_row, panel};
+    tile.run(a, depth);
+    tile.finish(c, c_row, typename UpTo<ROWS * PANELS>::type());
 }
 
 typedef void (*Block)(const char*, int64_t, const char*, int64_t, int64_t, char*, int64_t);
