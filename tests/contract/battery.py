@@ -10,6 +10,8 @@ from torch import Tensor
 
 from recurra.base.state import leaves
 from recurra.equations.cell import Cell
+from recurra.kernels.cpu.compiler import compiler
+from recurra.kernels.cpu.library import PREBUILT
 from recurra.kernels.reference.spelling import evaluate
 from recurra.layers import Recurrent
 
@@ -99,5 +101,7 @@ def compare(have: dict[str, Tensor], want: dict[str, Tensor], what: str) -> None
 def backends(cell: str | type[Cell] | Cell) -> Iterator[str]:
     """The backends that run this cell at all."""
     yield "reference"
+    if compiler() or PREBUILT.exists():
+        yield "native"
     if Recurrent(cell, 1, 1).units[0].fused is not None:
         yield "torchnn"

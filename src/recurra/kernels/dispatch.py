@@ -8,6 +8,7 @@ import sys
 from torch import Tensor
 
 from recurra.base.errors import NoBackend, message, nearest
+from recurra.kernels.cpu.backend import Native
 from recurra.kernels.reference.backend import Reference
 from recurra.kernels.request import Backend, Request
 from recurra.kernels.torchnn import TorchNN
@@ -15,7 +16,7 @@ from recurra.kernels.torchnn import TorchNN
 __all__ = ["BACKENDS", "choose", "run"]
 
 # Fastest first; the reference takes everything. A new engine is one entry here.
-BACKENDS: list[Backend] = [TorchNN(), Reference()]
+BACKENDS: list[Backend] = [Native(), TorchNN(), Reference()]
 
 _shown: set[str] = set()
 

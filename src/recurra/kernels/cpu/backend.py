@@ -11,7 +11,7 @@ from recurra.kernels.cpu.compiler import CompileError
 from recurra.kernels.cpu.operator import Loop, loop_of, run_loop
 from recurra.kernels.request import Request
 
-__all__ = ["Native"]
+__all__ = ["Native", "extra_values"]
 
 _said: set[str] = set()
 
@@ -22,7 +22,8 @@ class Native:
     name = "native"
 
     def __init__(self) -> None:
-        self._failed: dict[object, str] = {}
+        # By cell and number type: why it could not be compiled, or nothing.
+        self._faults: dict[tuple[str, torch.dtype], str] = {}
 
     def refuses(self, request: Request) -> str | None:
         """Another device or number type; an empty batch; no compiler for a cell that was not built with the package."""
@@ -33,14 +34,15 @@ class Native:
             return f"it computes in float32 and float64, not {dtype}"
         if 0 in (*x.shape, *request.state[0].shape):
             return f"nothing to do, x is {tuple(x.shape)}"
-        if (request.spec, dtype) not in self._failed:
+        key, loop = loop_of(request.spec)
+        if (key, dtype) not in self._faults:
             try:
-                loop_of(request.spec)[1].cell(dtype)
-                self._failed[request.spec, dtype] = ""
+                loop.cell(dtype)
+                self._faults[key, dtype] = ""
             except (CompileError, OSError) as error:
-                self._failed[request.spec, dtype] = str(error).splitlines()[0]
+                self._faults[key, dtype] = str(error).splitlines()[0]
                 self._say(request.spec.name, str(error))
-        return self._failed[request.spec, dtype] or None
+        return self._faults[key, dtype] or None
 
     def _say(self, name: str, error: str) -> None:
         """One line, once a process and cell."""
@@ -60,7 +62,7 @@ class Native:
             return _ragged(key, loop, request, packed, matrices, fixed)
         slices = [_flat(part) for part in loop.work.before(x.transpose(0, 1), packed)]
         resets = None if request.resets is None else request.resets.t().reshape(-1)
-        extras = [_extra(request.extras[extra.name]) for extra in request.spec.extras]
+        extras = extra_values(request)
         y, final = _call(key, request, slices, fixed, matrices, request.state, request.initial, extras, None, resets)
         if resets is None:
             y = y[x.shape[0] :]
@@ -73,11 +75,16 @@ def _flat(part: Tensor) -> Tensor:
     return part if part.stride(-1) == 1 else part.contiguous()
 
 
-def _extra(part: Tensor) -> Tensor:
-    """(1 or B, size), or (1, N, size) from (T, B, size)."""
-    if part.dim() == 3 and part.shape[:2] == (1, 1):
-        part = part[0]
-    return part.reshape(1, -1, part.shape[-1]).contiguous() if part.dim() == 3 else part.contiguous()
+def extra_values(request: Request) -> list[Tensor]:
+    """The extras in order: (1 or B, size), or (1, T B, size) where they change from step to step."""
+    spec = request.spec
+    widths = {spec.state_axes[name]: value.shape[-1] for name, value in zip(spec.states, request.state, strict=True)}
+    found = []
+    for extra in spec.extras:
+        part = request.extras[extra.name]
+        part = part.expand(*part.shape[:-1], widths[extra.axis])
+        found.append((part.reshape(1, -1, part.shape[-1]) if part.dim() == 3 else part).contiguous())
+    return found
 
 
 def _call(
@@ -118,13 +125,12 @@ def _ragged(
     slices = [_flat(part) for part in loop.work.before(gathered.unsqueeze(1), packed)]
     resets = None if request.resets is None else request.resets.reshape(-1)[where]
     extras = []
-    for extra in request.spec.extras:
-        part = _extra(request.extras[extra.name])
+    for part in extra_values(request):
         if part.dim() == 3:
             part = part.index_select(1, (where % steps) * batch + where // steps)
         elif part.shape[0] > 1:
             part = part[order]
-        extras.append(part.contiguous())
+        extras.append(part)
     states = tuple(part[order] for part in request.state)
     initial = tuple(part[order] for part in request.initial)
     packed_y, final = _call(key, request, slices, fixed, matrices, states, initial, extras, ordered, resets)

@@ -13,6 +13,7 @@ import torch
 from recurra.kernels.cpu.abi import ABI, Call
 from recurra.kernels.cpu.compiler import ENGINE, ISAS, CompileError, build, digest, engine_sources
 from recurra.kernels.cpu.emit import HEADER, segments, source
+from recurra.kernels.cpu.prebuild import cell_key, schedules
 from recurra.kernels.cpu.program import CellProgram
 from recurra.kernels.cpu.schedule import Schedule
 
@@ -69,15 +70,10 @@ class Compiled:
 
     def __init__(self, program: CellProgram, dtype: torch.dtype) -> None:
         self.program = program
-        self.schedules: dict[str, Schedule] = {
-            "forward": program.forward,
-            "infer": program.infer,
-            "backward": program.backward,
-            "step": program.step(),
-        }
+        self.schedules: dict[str, Schedule] = schedules(program)
         self.source = source(self.schedules, "cell")
         real = "double" if dtype == torch.float64 else "float"
-        self.key = digest(self.source, real)
+        self.key = cell_key(self.source, real)
         self._library = _prebuilt_cells()
         self._prefix = f"cell_{self.key}"
         if real != "float" or not hasattr(self._library, f"{self._prefix}_infer_0"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -15,7 +16,9 @@ from torch import Tensor
 from recurra.equations.spec import CellSpec
 from recurra.kernels.cpu.call import Rows
 from recurra.kernels.cpu.library import Compiled
+from recurra.kernels.cpu.emit import source
 from recurra.kernels.cpu.passes import Cell, Inputs, backward, forward, sizes_of
+from recurra.kernels.cpu.prebuild import cell_key, schedules
 from recurra.kernels.cpu.program import CellProgram
 from recurra.kernels.plan import Stack
 from recurra.kernels.reference.program import Program, program
@@ -40,8 +43,10 @@ class Loop:
                 self.routes.append(("matrix", matrices[part.products[0]]))
             elif part in fixed:
                 self.routes.append(("fixed", fixed[part]))
-            else:
+            elif part is not None and part.op == "param" and len(spec.params[str(part.value)]) == 2:
                 self.routes.append(("height", spec.params[str(part.value)][0]))
+            else:
+                self.routes.append(("unused", ""))
         self.cells: dict[torch.dtype, Cell] = {}
 
     def cell(self, dtype: torch.dtype) -> Cell:
@@ -61,20 +66,22 @@ class Loop:
         """What the reference's step takes as its packed parameters."""
         kinds = {"matrix": matrices, "fixed": fixed}
         heights = {axis: torch.empty(size, 0) for axis, size in sizes.items()}
-        return [heights[at] if isinstance(at, str) else kinds[kind][at] for kind, at in self.routes]
+        return [heights.setdefault(at, torch.empty(0)) if isinstance(at, str) else kinds[kind][at] for kind, at in self.routes]
 
 
-_LOOPS: dict[CellSpec, Loop] = {}
+_LOOPS: WeakKeyDictionary[CellSpec, tuple[str, Loop]] = WeakKeyDictionary()
 _KEYS: dict[str, Loop] = {}
 
 
 def loop_of(spec: CellSpec) -> tuple[str, Loop]:
-    """The loop of a spec and the name under which the operators find it."""
-    if spec not in _LOOPS:
-        _LOOPS[spec] = Loop(spec)
-        _KEYS[f"{spec.name}-{len(_KEYS)}"] = _LOOPS[spec]
-    loop = _LOOPS[spec]
-    return next(key for key, value in _KEYS.items() if value is loop), loop
+    """The loop of a spec and the name under which the operators find it: a hash of what it computes."""
+    found = _LOOPS.get(spec)
+    if found is None:
+        loop = Loop(spec)
+        key = f"{spec.name}_{cell_key(source(schedules(loop.native), 'cell') + loop.work.source)}"
+        # Specs that say the same with the same names (each layer with options has its own) share one loop.
+        found = _LOOPS[spec] = key, _KEYS.setdefault(key, loop)
+    return found
 
 
 def _rows(steps: int, batch: int, lengths: Tensor | None, resets: Tensor | None) -> Rows:
@@ -191,6 +198,8 @@ def _(slices, fixed, matrices, states, extras, lengths, resets, steps, key, outp
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
     slices, fixed, matrices, states, initial, extras, lengths, resets, steps, key, _ = inputs
+    # No zeros for what is kept: nothing else reads it.
+    ctx.set_materialize_grads(False)
     groups = (slices, fixed, matrices, states, initial, extras)
     ctx.counts = [len(group) for group in groups]
     ctx.key, ctx.steps, ctx.optional = key, steps, (lengths is not None, resets is not None)

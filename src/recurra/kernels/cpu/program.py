@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from recurra.equations.derive import gradient, seed
 from recurra.equations.expr import Expr, const, is_scalar, make, substitute, topological
@@ -18,7 +19,7 @@ from recurra.equations.spec import CellSpec
 from recurra.kernels.cpu.schedule import Place, Product, Schedule, Target, expensive, spread_rows
 from recurra.kernels.plan import Plan
 
-__all__ = ["CellProgram", "StackLayout"]
+__all__ = ["CellProgram", "StackLayout", "StepProgram"]
 
 
 @dataclass(frozen=True)
@@ -183,16 +184,34 @@ class CellProgram:
             targets.append(Target(value, Place("back", state, spec.state_axes[state])))
         return Schedule(*_direct(targets, leaves, products), _Axes(body, axes))
 
-    def step(self) -> Schedule:
-        """The program of one step that computes everything, the input products too; its plan is `Plan(spec, False)`."""
-        body = _Body(Plan(self.spec, hoist=False))
+    @cached_property
+    def stepwise(self) -> StepProgram:
+        """The program that takes x step by step."""
+        return StepProgram(self.spec)
+
+
+class StepProgram:
+    """One step that computes everything, the input products too.
+
+    stacks: per product the matrices by name with the axes of their rows; fixed: the vectors it reads, nodes of `plan`.
+    """
+
+    def __init__(self, spec: CellSpec) -> None:
+        self.spec = spec
+        self.plan = Plan(spec, hoist=False)
+        body = _Body(self.plan)
+        self.fixed = body.fixed
+        self.axis = body.axis
         scratch = {
             k: Place("operand", str(k), body.axis(o))
             for k, o in enumerate(body.operands)
             if o.op not in ("state", "input")
         }
         must = [Target(body.operands[k], place) for k, place in scratch.items()]
-        return body.schedule([*must, *body.root_targets()], scratch)
+        self.schedule = body.schedule([*must, *body.root_targets()], scratch)
+        self.stacks = tuple(
+            tuple((str(m.value), spec.params[str(m.value)]) for m in stack.matrices) for stack in self.plan.stacks
+        )
 
 
 def _direct(

@@ -48,9 +48,10 @@ class Program:
         self.name = spec.name
         writer = _Writer(Plan(spec))
         self.source = writer.source()
-        # What the elements of `before` and `pack` are: values one beside the other, and matrices of one loop product.
+        # What the elements of `before` and `pack` are: values one beside the other; a loop product's matrices, a value that
+        # follows from parameters, or (None) something that only `before` reads.
         self.sliced = tuple(writer.slice_of[name] for name in writer.sliced)
-        self.packed = tuple(writer.pack_of[name] for name in writer.packed)
+        self.packed = tuple(writer.pack_of.get(name) for name in writer.packed)
 
     @cached_property
     def _functions(self) -> dict[str, Any]:

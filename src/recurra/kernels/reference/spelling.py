@@ -63,8 +63,9 @@ def _less(a: Tensor | float, b: Tensor | float) -> Tensor:
 
 
 def _select(condition: Tensor, a: Tensor | float, b: Tensor | float) -> Tensor:
-    # Two numbers would come out in torch's default type.
-    return torch.where(condition != 0, a, b).to(condition.dtype)
+    # Two numbers would come out in torch's default type, which may have fewer digits.
+    a, b = (condition.new_tensor(part) if isinstance(part, float) else part for part in (a, b))
+    return torch.where(condition != 0, a, b)
 
 
 NAMESPACE: dict[str, Any] = {

@@ -1,0 +1,80 @@
+"""What a wheel is built with: the engine and the cells of the registry, for every instruction set of the platform.
+
+Runs without torch, from setup.py: `prebuild(folder)`.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from recurra.base.errors import EquationError
+from recurra.cells import CELLS
+from recurra.equations.spec import CellSpec
+from recurra.equations.transform import with_projection, with_recurrent_dropout, with_zoneout
+from recurra.kernels.cpu.compiler import ENGINE, ISAS, build, digest, engine_sources
+from recurra.kernels.cpu.emit import HEADER, source
+from recurra.kernels.cpu.program import CellProgram
+from recurra.kernels.cpu.schedule import Schedule
+
+__all__ = ["PROGRAMS", "cell_key", "cell_sources", "isas", "prebuild", "schedules", "variants"]
+
+PROGRAMS = ("forward", "infer", "backward", "step")
+
+
+def schedules(program: CellProgram) -> dict[str, Schedule]:
+    """Every program of a cell by name."""
+    return {name: program.stepwise.schedule if name == "step" else getattr(program, name) for name in PROGRAMS}
+
+
+def cell_key(text: str, real: str = "float") -> str:
+    """What the functions of a cell are named by: a hash of their text."""
+    return digest(text, real)
+
+
+def variants(spec: CellSpec) -> Iterator[CellSpec]:
+    """The spec as it is, and with the options of a layer that change its equations."""
+    yield spec
+    yield with_zoneout(spec, spec.states)
+    if spec.recurrent_params:
+        yield with_recurrent_dropout(spec)
+        yield with_zoneout(with_recurrent_dropout(spec), spec.states)
+    try:
+        yield with_projection(spec)
+    except EquationError:
+        # The cell uses its output elementwise as well.
+        return
+
+
+def cell_sources() -> str:
+    """All cells of the registry with their options, each under its key."""
+    found: dict[str, str] = {}
+    for name in CELLS:
+        for spec in variants(CELLS[name]().spec):
+            programs = schedules(CellProgram(spec))
+            key = cell_key(source(programs, "cell"))
+            found[key] = f"// {spec.name}\n{source(programs, f'cell_{key}')}"
+    return HEADER + "\n".join(found.values())
+
+
+def isas() -> list[str]:
+    """The instruction sets worth building for on this machine's architecture."""
+    return list(ISAS) if platform.machine().lower() in ("x86_64", "amd64") else ["base"]
+
+
+def prebuild(folder: Path) -> list[Path]:
+    """Build into `folder`; CompileError where there is no compiler."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mark = digest(engine_sources())
+    texts = {"engine": (ENGINE / "engine.cpp").read_text(encoding="utf-8"), "cells": cell_sources()}
+    made = []
+    with tempfile.TemporaryDirectory() as workplace:
+        for isa in isas():
+            for kind, text in texts.items():
+                target = folder / f"{kind}-{isa}-{mark}.so"
+                shutil.copyfile(build(text, isa, folder=Path(workplace)), target)
+                made.append(target)
+    return made
