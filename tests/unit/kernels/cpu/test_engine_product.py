@@ -66,7 +66,7 @@ def test_product(isa, dtype):
             assert_products(product(isa, a, matrices), a, matrices)
 
 
-@pytest.mark.parametrize("groups, members", [(2, 1), (1, 2), (2, 2), (1, 3)])
+@pytest.mark.parametrize(("groups", "members"), [(2, 1), (1, 2), (2, 2), (1, 3)])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_product_shared_by_threads(dtype, groups, members):
     draw = np.random.default_rng(1)

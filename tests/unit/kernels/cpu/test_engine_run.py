@@ -29,7 +29,7 @@ THREADS = [(1, 1), (2, 1), (1, 2), (2, 2), (3, 1)]
 class Problem:
     """Random inputs of one run: x (N, 4H) by index, weights (4, H, H), states (B, H)."""
 
-    def __init__(self, steps, batch, size, dtype=np.float64, layout="time", lengths=None, resets=False):
+    def __init__(self, steps, batch, size, dtype: type = np.float64, layout="time", lengths=None, resets=False):
         draw = np.random.default_rng(steps * 100 + batch * 10 + size)
         self.steps, self.batch, self.size, self.dtype = steps, batch, size, dtype
         self.active = None
@@ -49,8 +49,6 @@ class Problem:
         self.resets = (draw.random(self.count) < 0.3).astype(np.uint8) if resets else None
 
     def rows(self, t):
-        if t >= self.steps:
-            return 0
         return self.batch if self.active is None else int(self.active[t])
 
     def index(self, t):
@@ -139,8 +137,9 @@ class Problem:
         if self.resets is not None:
             any_reset = np.array([self.resets[self.index(t)].any() for t in range(self.steps)], np.uint8)
         call = Call(
-            int(self.dtype == np.float64), 0, self.steps, self.batch, int(backward), address(self.offset), self.row_step,
-            address(self.active), address(self.resets), address(any_reset), int(interleave), groups, members,
+            int(self.dtype == np.float64), 0, self.steps, self.batch, int(backward), address(self.offset),
+            self.row_step, address(self.active), address(self.resets), address(any_reset), int(interleave),
+            groups, members,
             len(values), (Value * len(values))(*values), len(code), (Instruction * len(code))(*code),
             len(states), (State * len(states))(*states),
         )  # fmt: skip
@@ -152,14 +151,14 @@ class Problem:
 
 def assert_runs(problem, backward=False, **options):
     limit = 1e-12 if problem.dtype == np.float64 else 2e-6
-    parts = zip(("y", "last", "sums", "initial"), problem.run(backward=backward, **options), problem.want(backward))
-    for name, have, want in parts:
+    names = ("y", "last", "sums", "initial")
+    for name, have, want in zip(names, problem.run(backward=backward, **options), problem.want(backward), strict=True):
         error = np.abs(have - want).max(initial=0) / max(1, np.abs(want).max(initial=0))
         assert error <= limit, f"{name}: {error:.1e}"
 
 
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
-@pytest.mark.parametrize("groups, members", THREADS)
+@pytest.mark.parametrize(("groups", "members"), THREADS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_dense(dtype, groups, members, backward):
     for layout in ("time", "batch"):
@@ -173,7 +172,7 @@ def test_dense(dtype, groups, members, backward):
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
 @pytest.mark.parametrize("interleave", [False, True])
 @pytest.mark.parametrize("resets", [False, True])
-@pytest.mark.parametrize("groups, members", THREADS)
+@pytest.mark.parametrize(("groups", "members"), THREADS)
 def test_ragged(groups, members, resets, interleave, backward):
     problem = Problem(7, 6, 40, lengths=LENGTHS, resets=resets)
     for h_in in ("flip", "one"):
@@ -181,7 +180,7 @@ def test_ragged(groups, members, resets, interleave, backward):
 
 
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
-@pytest.mark.parametrize("groups, members", THREADS)
+@pytest.mark.parametrize(("groups", "members"), THREADS)
 def test_resets(groups, members, backward):
     for layout in ("time", "batch"):
         assert_runs(Problem(9, 4, 48, layout=layout, resets=True), backward, groups=groups, members=members)
@@ -194,7 +193,7 @@ def test_rows_that_never_take_part_are_left_alone():
         assert np.all(problem.run(backward=backward)[1][:, 3:] == 7)
 
 
-@pytest.mark.parametrize("steps, batch", [(0, 3), (3, 0), (0, 0), (1, 1), (20, 1)])
+@pytest.mark.parametrize(("steps", "batch"), [(0, 3), (3, 0), (0, 0), (1, 1), (20, 1)])
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
 def test_small(steps, batch, backward):
     for groups, members in THREADS:
@@ -232,12 +231,12 @@ def test_a_wrong_call_is_refused():
 
 
 def test_fewer_threads_than_asked_for():
-    cell = compile_native(CELL, "base", "-DREAL=double")  # links the OpenMP that the engine links
-    cell.omp_set_dynamic(1)
+    openmp = engine("base").lib
+    openmp.omp_set_dynamic(1)
     try:
         # At most one thread a core comes now.
         members = 2 * (os.cpu_count() or 1)
         assert_runs(Problem(5, 7, 40), groups=1, members=members)
         assert_runs(Problem(5, 7, 40), groups=2, members=members)
     finally:
-        cell.omp_set_dynamic(0)
+        openmp.omp_set_dynamic(0)

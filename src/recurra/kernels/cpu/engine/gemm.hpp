@@ -16,7 +16,9 @@ constexpr int ACCUMULATORS = 12, MOST_ROWS = 6;
 #else
 constexpr int ACCUMULATORS = 8, MOST_ROWS = 4;
 #endif
-constexpr int MOST_PANELS = 8;
+constexpr int MOST_PANELS = 4;
+// How far ahead of its use a kernel asks for the weights, in bytes.
+constexpr int AHEAD = 512;
 
 #undef INLINE_MEMBER
 #define INLINE_MEMBER inline __attribute__((always_inline))
@@ -29,7 +31,12 @@ INLINE int64_t panel_bytes(bool half, int64_t depth) {
 // A block of the result, ROWS x PANELS vectors, kept in registers over the whole depth. Loops over its parts are folds:
 // the compiler makes registers only of what is indexed by constants from the start. Strides in bytes.
 template <bool HALF, int ROWS, int PANELS> struct Tile {
-    vreal sum[ROWS * PANELS];
+    static constexpr int COUNT = ROWS * PANELS;
+    // Few sums would wait for their own additions: then even and odd depths have their own.
+    static constexpr int TURNS = COUNT < 8 ? 2 : 1;
+    // One row is bound by loads, of which asking ahead makes more.
+    static constexpr bool ASK = ROWS > 1;
+    vreal sum[TURNS * COUNT];
     vreal weight[PANELS];
     vword bits[PANELS];
     // Base + stride and base + 2 stride are addresses of x86: one pointer serves three rows.
@@ -37,48 +44,56 @@ template <bool HALF, int ROWS, int PANELS> struct Tile {
     const char* w;
     const int64_t a_row, panel;
 
-    typedef typename UpTo<ROWS * PANELS>::type Sums;
+    typedef typename UpTo<COUNT>::type Sums;
     typedef typename UpTo<PANELS>::type Panels;
     typedef typename UpTo<(ROWS + 2) / 3>::type Bases;
 
     template <int... E, int... I> INLINE_MEMBER void start(const char* a, Indices<E...>, Indices<I...>) {
         ((sum[E] = vreal{}), ...);
+        ((sum[TURNS * COUNT - 1 - E] = vreal{}), ...);
         ((base[I] = a + 3 * I * a_row), ...);
     }
     template <int... I> INLINE_MEMBER void advance(int64_t depths, Indices<I...>) {
         ((base[I] += depths * sizeof(real)), ...);
         w += depths * LANES * (HALF ? 2 : sizeof(real));
     }
-    // `at`: a depth from where the pointers are.
-    template <int... E> INLINE_MEMBER void add(int64_t at, Indices<E...>) {
-        ((sum[E] += splat(((const real*)(base[E / PANELS / 3] + E / PANELS % 3 * a_row))[at]) * weight[E % PANELS]), ...);
+    INLINE_MEMBER vreal operand(int row, int at) const {
+        return splat(((const real*)(base[row / 3] + row % 3 * a_row))[at]);
     }
-    template <int... N> INLINE_MEMBER void one(int64_t at, Indices<N...>) {
-        ((weight[N] = load((const real*)(w + N * panel) + at * LANES)), ...);
-        add(at, Sums());
+    // AT: a depth, from where the pointers are.
+    template <int AT, int... E> INLINE_MEMBER void add(Indices<E...>) {
+        ((sum[AT % TURNS * COUNT + E] += operand(E / PANELS, AT) * weight[E % PANELS]), ...);
     }
-    template <int... N> INLINE_MEMBER void pair(int64_t at, bool both, Indices<N...>) {
-        ((bits[N] = (vword)load((const real*)(w + N * panel + at * LANES * 2))), ...);
+    template <int AT, int... N> INLINE_MEMBER void one(Indices<N...>) {
+        ((weight[N] = load((const real*)(w + N * panel) + AT * LANES)), ...);
+        if constexpr (ASK) (__builtin_prefetch(w + N * panel + AT * VECTOR_BYTES + AHEAD), ...);
+        add<AT>(Sums());
+    }
+    template <int AT, bool BOTH, int... N> INLINE_MEMBER void pair(Indices<N...>) {
+        ((bits[N] = (vword)load((const real*)(w + N * panel) + AT / 2 * LANES)), ...);
+        if constexpr (ASK) (__builtin_prefetch(w + N * panel + AT / 2 * VECTOR_BYTES + AHEAD), ...);
         ((weight[N] = (vreal)(bits[N] << 16)), ...);
-        add(at, Sums());
-        if (!both) return;
-        ((weight[N] = (vreal)(bits[N] & (word)0xffff0000)), ...);
-        add(at + 1, Sums());
+        add<AT>(Sums());
+        if constexpr (BOTH) {
+            ((weight[N] = (vreal)(bits[N] & (word)0xffff0000)), ...);
+            add<AT + 1>(Sums());
+        }
     }
     INLINE_MEMBER void run(const char* a, int64_t depth) {
         start(a, Sums(), Bases());
         if constexpr (HALF) {
-            for (; depth >= 4; depth -= 4, advance(4, Bases())) pair(0, true, Panels()), pair(2, true, Panels());
-            for (; depth >= 2; depth -= 2, advance(2, Bases())) pair(0, true, Panels());
-            if (depth) pair(0, false, Panels());
+            for (; depth >= 4; depth -= 4, advance(4, Bases())) pair<0, true>(Panels()), pair<2, true>(Panels());
+            for (; depth >= 2; depth -= 2, advance(2, Bases())) pair<0, true>(Panels());
+            if (depth) pair<0, false>(Panels());
         } else {
             for (; depth >= 4; depth -= 4, advance(4, Bases()))
-                one(0, Panels()), one(1, Panels()), one(2, Panels()), one(3, Panels());
-            for (; depth; depth--, advance(1, Bases())) one(0, Panels());
+                one<0>(Panels()), one<1>(Panels()), one<2>(Panels()), one<3>(Panels());
+            for (; depth; depth--, advance(1, Bases())) one<0>(Panels());
         }
     }
     template <int... E> INLINE_MEMBER void finish(char* c, int64_t c_row, Indices<E...>) const {
-        (store((real*)(c + E / PANELS * c_row) + E % PANELS * LANES, sum[E]), ...);
+        const auto total = [&](int e) { return TURNS == 2 ? sum[e] + sum[TURNS * COUNT - COUNT + e] : sum[e]; };
+        (store((real*)(c + E / PANELS * c_row) + E % PANELS * LANES, total(E)), ...);
     }
 };
 
@@ -96,8 +111,7 @@ template <bool HALF> struct Blocks {
     Block table[MOST_ROWS][MOST_PANELS] = {};
     template <int ROWS, int PANELS> constexpr void fill() {
         if constexpr (ROWS * PANELS <= ACCUMULATORS) table[ROWS - 1][PANELS - 1] = block<HALF, ROWS, PANELS>;
-        if constexpr (PANELS < 4) fill<ROWS, PANELS + 1>();
-        else if constexpr (PANELS == 4) fill<ROWS, 8>();
+        if constexpr (PANELS < MOST_PANELS) fill<ROWS, PANELS + 1>();
         else if constexpr (ROWS < MOST_ROWS) fill<ROWS + 1, 1>();
     }
     constexpr Blocks() { fill<1, 1>(); }
@@ -106,12 +120,11 @@ template <bool HALF> constexpr Blocks<HALF> BLOCKS;
 
 INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// How many panels a block spans for this many rows: many rows want few panels and the reverse.
+// Panels and rows of the blocks for this many rows, as measured: blocks near the most sums, the rows in equal parts.
 INLINE int64_t span_of(int64_t rows) {
-    if (rows * 8 <= ACCUMULATORS) return 8;
-    for (int64_t span = 4; span > 2; span--)
+    for (int64_t span = MOST_PANELS; span > 2; span--)
         if (rows * span <= ACCUMULATORS) return span;
-    return 2;
+    return rows > MOST_ROWS && ACCUMULATORS > 16 ? 3 : 2;
 }
 
 // Panels [first, end) of the product. A group of panels stays in the cache while all rows pass.
@@ -122,9 +135,7 @@ void multiply(const char* a, int64_t a_row, int64_t rows, int64_t depth, const c
     const int64_t panel = panel_bytes(HALF, depth), span = span_of(rows);
     for (int64_t at = first, taken; at < end; at += taken) {
         const int64_t left = end - at;
-        // Even parts of at most `span`; of more than four panels there is only eight.
-        taken = left >= span ? span : left >= 4 ? 4 : left;
-        if (span <= 4) taken = ceil_div(left, ceil_div(left, span));
+        taken = ceil_div(left, ceil_div(left, span));
         const int64_t most = ACCUMULATORS / taken < MOST_ROWS ? ACCUMULATORS / taken : MOST_ROWS;
         const int64_t parts = ceil_div(rows, most);
         for (int64_t part = 0; part < parts; part++) {
