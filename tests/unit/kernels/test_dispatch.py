@@ -7,7 +7,12 @@ import torch
 
 from recurra.base.errors import NoBackend
 from recurra.cells import CELLS
+from recurra.equations.cell import Cell
+from recurra.equations.functions import sigmoid
 from recurra.kernels import dispatch
+from recurra.kernels.cpu.compiler import CompileError
+from recurra.kernels.cpu.operator import Loop
+from recurra.kernels.reference.backend import Reference
 from recurra.kernels.request import Request
 from recurra.kernels.torchnn import TorchNN
 from recurra.layers import Recurrent
@@ -26,15 +31,73 @@ def shown(monkeypatch, capsys):
     return call
 
 
+@pytest.fixture
+def without_native(monkeypatch):
+    """As on a machine for which there is no machine code: torch's own operators, then the reference."""
+    monkeypatch.setattr(dispatch, "BACKENDS", [TorchNN(), Reference()])
+
+
 X = torch.zeros(2, 3, 4)
 
 
 def test_fastest_first_and_the_reference_last():
-    assert [backend.name for backend in dispatch.BACKENDS] == ["torchnn", "reference"]
+    names = [backend.name for backend in dispatch.BACKENDS]
+    assert (names[0], names[-2:]) == ("native", ["torchnn", "reference"])
+    assert len(set(names)) == len(names)
 
 
 @pytest.mark.parametrize("name", CELLS)
-def test_which_backend_runs_a_cell(name, shown):
+def test_the_native_engine_runs_every_cell(name, shown):
+    line = shown(Recurrent(name, 4, 5), X)
+    assert line == f"recurra plan: {name} (B=2, T=3, I=4, torch.float32) runs on native\n"
+
+
+@pytest.mark.parametrize(
+    ("layer", "x", "reason"),
+    [
+        (Recurrent("elman", 4, 5), torch.zeros(0, 3, 4), "nothing to do, x is (0, 3, 4)"),
+        (Recurrent("elman", 4, 5), torch.zeros(2, 0, 4), "nothing to do, x is (2, 0, 4)"),
+        (Recurrent("elman", 4, 5).bfloat16(), X.bfloat16(), "in float32 and float64, not torch.bfloat16"),
+        (Recurrent("elman", 4, 5).half(), X.half(), "in float32 and float64, not torch.float16"),
+        (Recurrent("elman", 4, 5).to("meta"), X.to("meta"), "meta"),
+    ],
+)
+def test_what_the_native_engine_leaves_to_others(layer, x, reason, shown):
+    line = shown(layer, x)
+    assert "; native: " in line
+    assert reason in line
+
+
+def test_insisting_on_native_for_what_it_refuses():
+    with pytest.raises(NoBackend, match=r"native: it computes in float32 and float64, not torch.bfloat16"):
+        Recurrent("gru", 4, 5, backend="native").bfloat16()(X.bfloat16())
+
+
+def test_a_cell_that_cannot_be_compiled_runs_all_the_same(monkeypatch, capsys, shown):
+    class Unlucky(Cell):
+        states = "h"
+
+        def step(self, x, h, W, k):
+            return sigmoid(k * h) + W @ x
+
+    def fail(self, dtype):
+        raise CompileError("native engine: the compiler ate it.\n  Hint: feed it.")
+
+    monkeypatch.setattr(Loop, "cell", fail)
+    layer = Recurrent(Unlucky, 4, 5)
+    first = shown(layer, X)
+    line = "recurra: unlucky runs on the slower reference: native engine: the compiler ate it. Hint: feed it.\n"
+    assert first.count(line) == 1
+    assert "runs on reference; native: native engine: the compiler ate it." in first
+    # Said once a process and cell: not for another call, another layer, or another number type.
+    again = shown(layer, X) + shown(Recurrent(Unlucky, 4, 6), X) + shown(layer.double(), X.double())
+    assert "slower reference" not in again
+    with pytest.raises(NoBackend, match="the compiler ate it"):
+        Recurrent(Unlucky, 4, 5, backend="native")(X)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_which_backend_runs_a_cell(name, shown, without_native):
     fused = name in ("lstm", "gru", "elman", "relu_rnn")
     line = shown(Recurrent(name, 4, 5), X)
     assert line.startswith(f"recurra plan: {name} (B=2, T=3, I=4, torch.float32) runs on ")
@@ -53,13 +116,13 @@ def test_which_backend_runs_a_cell(name, shown):
         ({"projection_size": 3}, X, "the equations of lstm are not those"),
     ],
 )
-def test_reasons(options, x, reason, shown):
+def test_reasons(options, x, reason, shown, without_native):
     line = shown(Recurrent("lstm", 4, 5, **options), x)
     assert "runs on reference; torchnn: " in line
     assert reason in line
 
 
-def test_a_reset_inside_is_refused_and_one_at_the_start_is_not(shown):
+def test_a_reset_inside_is_refused_and_one_at_the_start_is_not(shown, without_native):
     layer, resets = Recurrent("gru", 4, 5), torch.zeros(2, 3, dtype=torch.bool)
     resets[0, 0] = True
     assert shown(layer, X, resets=resets).endswith("runs on torchnn\n")
@@ -67,7 +130,7 @@ def test_a_reset_inside_is_refused_and_one_at_the_start_is_not(shown):
     assert "cannot restart a row inside the sequence" in shown(layer, X, resets=resets)
 
 
-def test_dropout_does_not_matter_in_eval_mode(shown):
+def test_dropout_does_not_matter_in_eval_mode(shown, without_native):
     layer = Recurrent("lstm", 4, 5, recurrent_dropout=0.5).eval()
     assert shown(layer, X).endswith("runs on torchnn\n")
 
@@ -91,7 +154,7 @@ def test_a_backend_that_refuses():
 
 
 def test_a_backend_that_does_not_exist():
-    with pytest.raises(NoBackend, match=r"no backend is called 'torchn'(.|\n)*There are: torchnn, reference"):
+    with pytest.raises(NoBackend, match=r"no backend is called 'torchn'(.|\n)*There are: torchnn, .*native.*reference"):
         Recurrent("lstm", 4, 5, backend="torchn")(X)
 
 
