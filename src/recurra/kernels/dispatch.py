@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
 from recurra.base.errors import NoBackend, message, nearest
+from recurra.equations.spec import CellSpec
 from recurra.kernels.cpu.backend import Native
+from recurra.kernels.cpu.session import Stepper
 from recurra.kernels.reference.backend import Reference
 from recurra.kernels.request import Backend, Request
 from recurra.kernels.torchnn import TorchNN
 
-__all__ = ["BACKENDS", "choose", "run"]
+__all__ = ["BACKENDS", "choose", "run", "stepper"]
 
 # Fastest first; the reference takes everything. A new engine is one entry here.
-BACKENDS: list[Backend] = [Native(), TorchNN(), Reference()]
+native = Native()
+BACKENDS: list[Backend] = [native, TorchNN(), Reference()]
 
 _shown: set[str] = set()
 
@@ -46,6 +50,13 @@ def run(request: Request, only: str | None = None) -> tuple[Tensor, tuple[Tensor
     if "plan" in os.environ.get("RECURRA_SHOW", "").split(","):
         _show(request, backend, reasons)
     return backend.run(request)
+
+
+def stepper(spec: CellSpec, params: Mapping[str, Tensor], extras: Sequence[Tensor], only: str | None) -> Stepper | None:
+    """The native code for single steps with these parameters, packed; None where it cannot run them."""
+    if only not in (None, Native.name):
+        return None
+    return native.stepper(spec, params, extras)
 
 
 def _show(request: Request, backend: Backend, reasons: dict[str, str]) -> None:

@@ -205,7 +205,7 @@ class Recurrent(nn.Module):
         if state is None:
             state = self.initial_state(x.shape[0])
         else:
-            self._check_state(state, x.shape[0], "Recurrent.step", tuple(x.shape))
+            self.check_state(state, x.shape[0], "Recurrent.step", tuple(x.shape))
         final, outputs, below = [], [], x
         for layer, unit in enumerate(self.units):
             read = torch.cat((below, x), -1) if self.skip and layer else below
@@ -268,7 +268,7 @@ class Recurrent(nn.Module):
             )
         batch, steps = x.shape[:2]
         if state is not None:
-            self._check_state(state, batch, where, tuple(x.shape))
+            self.check_state(state, batch, where, tuple(x.shape))
         if resets is not None and (tuple(resets.shape) != (batch, steps) or resets.dtype != torch.bool):
             raise ShapeError(
                 message(
@@ -286,7 +286,8 @@ class Recurrent(nn.Module):
             raise ShapeError(message(where, f"lengths must lie in 0..T = 0..{steps}, got {low}..{high}"))
         return lengths
 
-    def _check_state(self, state: Any, batch: int, where: str, x_shape: tuple[int, ...]) -> None:
+    def check_state(self, state: Any, batch: int, where: str, x_shape: tuple[int, ...]) -> None:
+        """Raises ShapeError where `state` is not one of this layer for `batch` rows; `where` and `x_shape` are for its words."""
         if not isinstance(state, tuple) or len(state) != len(self.units) or isinstance(state[0], Tensor):
             raise ShapeError(
                 message(

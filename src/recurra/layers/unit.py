@@ -19,6 +19,7 @@ from recurra.equations.cell import Cell
 from recurra.equations.spec import CellSpec
 from recurra.equations.transform import with_projection, with_recurrent_dropout, with_zoneout
 from recurra.kernels import dispatch
+from recurra.kernels.cpu.session import Stepper
 from recurra.kernels.reference.program import program
 from recurra.kernels.request import FusedLayout, Request
 from recurra.layers.initial import check_names, initialiser_for
@@ -114,8 +115,8 @@ class Unit(nn.Module):
         self.initial = (
             nn.ParameterList(torch.zeros(size) for size in self.state_sizes) if learned_initial_state else None
         )
-        # What the parameters were, their storages, and what `pack` made of them.
-        self._packed: tuple[tuple[Any, ...], list[Tensor], tuple[Tensor, ...]] | None = None
+        # What the parameters were, their storages, and what runs single steps with them.
+        self._packed: tuple[tuple[Any, ...] | None, list[Tensor], Stepper | tuple[Tensor, ...]] | None = None
 
     @property
     def state_type(self) -> Any:
@@ -125,6 +126,11 @@ class Unit(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         # A copy has other parameters, so what was packed is not for it.
         return {**self.__dict__, "_packed": None}
+
+    @property
+    def draws(self) -> bool:
+        """Whether training draws masks for a whole sequence."""
+        return bool(self._spec_train.extras or self.weight_drop)
 
     @property
     def output_size(self) -> int:
@@ -232,7 +238,7 @@ class Unit(nn.Module):
         Without gradients the stacked weights are kept between calls, until a parameter changes; what cannot be seen,
         as by anyone in torch, is a change in place of `parameter.data`.
         """
-        if self.training and (self._spec_train.extras or self.weight_drop):
+        if self.training and self.draws:
             raise ConfigError(
                 message(
                     "Recurrent.step",
@@ -241,20 +247,55 @@ class Unit(nn.Module):
                 )
             )
         spec = self._spec_eval
-        work = program(spec)
-        extras = self._extras(spec, 1, x.shape[0]) if spec.extras else {}
-        tensors = self._tensors()
-        if torch.is_grad_enabled() or tensors[0].is_inference():
+        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *state, *self._tensors())):
+            work = program(spec)
+            extras = self._extras(spec, 1, x.shape[0]) if spec.extras else {}
             packed = work.pack(self.named())
-        else:
-            key = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
-            if self._packed is None or self._packed[0] != key:
-                # The storages are held, so that no later parameter can be given the address of one of these.
-                held = [tensor.detach() for tensor in tensors]
-                self._packed = (key, held, tuple(part.contiguous() for part in work.pack(self.named())))
-            packed = self._packed[2]
-        after = work.step(*work.before(x, packed), *state, *(extras[extra.name] for extra in spec.extras), *packed)
-        return after[0], self.state_type(*after)
+            after = work.step(*work.before(x, packed), *state, *(extras[extra.name] for extra in spec.extras), *packed)
+            return after[0], self.state_type(*after)
+        y, after = self.advance(x.unsqueeze(1), state)
+        return y.squeeze(1), after
+
+    def advance(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """x (B, T, I) and state -> outputs (B, T, size) and the state after; no gradients, no checks.
+
+        The weights are kept as the kernels want them, until a parameter changes.
+        """
+        kernel = self.kernel()
+        if x.shape[0] and x.shape[1] and isinstance(kernel, Stepper) and x.dtype == kernel.dtype:
+            y, after = kernel.run(x.contiguous(), [part.contiguous() for part in state])
+            return y, self.state_type(*after)
+        work = program(self._spec_eval)
+        extras = self._extras(self._spec_eval, 1, x.shape[0])
+        now = [extras[extra.name] for extra in self._spec_eval.extras]
+        packed = work.pack(self.named()) if isinstance(kernel, Stepper) else kernel
+        outputs = []
+        for moment in x.unbind(1):
+            state = work.step(*work.before(moment, packed), *state, *now, *packed)
+            outputs.append(state[0])
+        y = torch.stack(outputs, 1) if outputs else x.new_zeros(x.shape[0], 0, self.output_size)
+        return y, self.state_type(*state)
+
+    def kernel(self) -> Stepper | tuple[Tensor, ...]:
+        """What runs single steps: native code with its weights, or the stacked weights of the reference's step.
+
+        The same object until a parameter changes.
+        """
+        tensors = self._tensors()
+        # Tensors made in inference mode do not count their changes.
+        key = None if tensors[0].is_inference() else tuple([(part.data_ptr(), part._version) for part in tensors])
+        if self._packed is None or key is None or self._packed[0] != key:
+            # The storages are held, so that no later parameter can be given the address of one of these.
+            self._packed = (key, [tensor.detach() for tensor in tensors], self._kernel())
+        return self._packed[2]
+
+    def _kernel(self) -> Stepper | tuple[Tensor, ...]:
+        with torch.no_grad():
+            widths = [self.sizes[extra.axis] for extra in self._spec_eval.extras]
+            extras = self._extras(self._spec_eval, 1, 1) if widths else {}
+            values = [value.expand(1, width) for value, width in zip(extras.values(), widths, strict=True)]
+            native = dispatch.stepper(self._spec_eval, self.named(), values, self.backend)
+            return native or tuple(part.contiguous() for part in program(self._spec_eval).pack(self.named()))
 
     def check_state(self, state: Any, batch: int, where: str, what: str, x_shape: tuple[int, ...]) -> None:
         """Raises ShapeError that names the state, what it must be and why."""

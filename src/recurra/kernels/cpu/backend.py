@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from recurra.equations.spec import CellSpec
 from recurra.kernels.cpu.compiler import CompileError
 from recurra.kernels.cpu.operator import Loop, loop_of, run_loop
+from recurra.kernels.cpu.session import Stepper
 from recurra.kernels.request import Request
 
 __all__ = ["Native", "extra_values"]
@@ -34,15 +37,28 @@ class Native:
             return f"it computes in float32 and float64, not {dtype}"
         if 0 in (*x.shape, *request.state[0].shape):
             return f"nothing to do, x is {tuple(x.shape)}"
-        key, loop = loop_of(request.spec)
+        return self._fault(request.spec, dtype)
+
+    def _fault(self, spec: CellSpec, dtype: torch.dtype) -> str | None:
+        """Why there is no machine code for a cell; compiles it when it is first asked for."""
+        key, loop = loop_of(spec)
         if (key, dtype) not in self._faults:
             try:
                 loop.cell(dtype)
                 self._faults[key, dtype] = ""
             except (CompileError, OSError) as error:
                 self._faults[key, dtype] = str(error).splitlines()[0]
-                self._say(request.spec.name, str(error))
+                self._say(spec.name, str(error))
         return self._faults[key, dtype] or None
+
+    def stepper(self, spec: CellSpec, params: Mapping[str, Tensor], extras: Sequence[Tensor]) -> Stepper | None:
+        """Single steps with these parameters, (1, size) extras; None where there is no native code for them."""
+        like = next(iter(params.values()))
+        if like.device.type != "cpu" or like.dtype not in (torch.float32, torch.float64):
+            return None
+        if self._fault(spec, like.dtype):
+            return None
+        return Stepper(loop_of(spec)[1].cell(like.dtype).compiled, params, extras)
 
     def _say(self, name: str, error: str) -> None:
         """One line, once a process and cell."""
@@ -60,7 +76,9 @@ class Native:
         fixed = [part.contiguous() for part in fixed]
         if request.lengths is not None and bool((request.lengths < x.shape[1]).any()):
             return _ragged(key, loop, request, packed, matrices, fixed)
-        slices = [_flat(part) for part in loop.work.before(x.transpose(0, 1), packed)]
+        # Rows in time order, two axes: with three, torch adds the bias in a pass of its own.
+        flat = x.transpose(0, 1).reshape(-1, x.shape[2])
+        slices = [_flat(part) for part in loop.work.before(flat, packed)]
         resets = None if request.resets is None else request.resets.t().reshape(-1)
         extras = extra_values(request)
         y, final = _call(key, request, slices, fixed, matrices, request.state, request.initial, extras, None, resets)
@@ -70,8 +88,7 @@ class Native:
 
 
 def _flat(part: Tensor) -> Tensor:
-    """(T, B, w) -> (T B, w), rows contiguous."""
-    part = part.reshape(-1, part.shape[-1])
+    """(N, w) with rows that are contiguous."""
     return part if part.stride(-1) == 1 else part.contiguous()
 
 
@@ -122,7 +139,7 @@ def _ragged(
     valid = torch.arange(steps)[:, None] < ordered
     where = (order * steps + torch.arange(steps)[:, None])[valid]
     gathered = x.reshape(batch * steps, -1).index_select(0, where)
-    slices = [_flat(part) for part in loop.work.before(gathered.unsqueeze(1), packed)]
+    slices = [_flat(part) for part in loop.work.before(gathered, packed)]
     resets = None if request.resets is None else request.resets.reshape(-1)[where]
     extras = []
     for part in extra_values(request):

@@ -15,7 +15,7 @@ from recurra.kernels.cpu.library import Compiled, engine
 from recurra.kernels.cpu.schedule import Place
 from recurra.kernels.reference.spelling import evaluate
 
-__all__ = ["Stepper"]
+__all__ = ["Live", "Stepper"]
 
 
 class Stepper:
@@ -30,20 +30,18 @@ class Stepper:
         spec = self.program.spec
         like = next(iter(params.values()))
         self.dtype = like.dtype
-        self.sizes = {axis: size for name, axes in spec.params.items() for axis, size in zip(axes, params[name].shape)}
+        self.sizes = {
+            axis: size
+            for name, axes in spec.params.items()
+            for axis, size in zip(axes, params[name].shape, strict=True)
+        }
         self.extras = [part.contiguous() for part in extras]
         leaves = {spec.symbol(name): value.detach() for name, value in params.items()}
         self.fixed = [value.contiguous() for value in evaluate(self.program.fixed, leaves)]
         # Per stack, its matrices as the engine wants them; a parameter is (rows, columns) and reads its columns.
-        self.weights = [
-            [pack(params[name], columns, rows, (params[name].stride(1), params[name].stride(0)), 0) for name, rows, columns in self._shapes(stack)]
-            for stack in self.program.stacks
-        ]
+        self.weights = [[_packed(params[name]) for name, _ in stack] for stack in self.program.stacks]
         self._runs: dict[int, _Run] = {}
         self.work = sum(params[name].numel() for stack in self.program.stacks for name, _ in stack)
-
-    def _shapes(self, stack: Sequence[tuple[str, tuple[str, ...]]]) -> list[tuple[str, int, int]]:
-        return [(name, self.sizes[axes[0]], self.sizes[axes[1]]) for name, axes in stack]
 
     def run(self, x: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """x (B, T, I), states (B, size) each -> outputs (B, T, size) and the states after; all contiguous, T >= 1."""
@@ -54,6 +52,11 @@ class Stepper:
                 self._runs.clear()
             run = self._runs[batch] = _Run(self, batch)
         return run(x, states)
+
+
+def _packed(matrix: Tensor) -> Tensor:
+    """A parameter (rows, columns) for products with a vector of its columns."""
+    return pack(matrix, matrix.shape[1], matrix.shape[0], (matrix.stride(1), matrix.stride(0)), 0)
 
 
 class _Run:
@@ -117,6 +120,14 @@ class _Run:
             raise RuntimeError("the native engine stopped")
         return y, after
 
+    def into(self, x: int, y: int, steps: int) -> None:
+        """Addresses of x (B, T, I) and of the outputs (B, T, size); the states are those set before."""
+        if steps != self._steps:
+            self._set(steps)
+        self.x.base, self.y.base = x, y
+        if self.function(self.reference):
+            raise RuntimeError("the native engine stopped")
+
     def _set(self, steps: int) -> None:
         """Row r of step t stands at t + r T."""
         self._steps = steps
@@ -125,3 +136,19 @@ class _Run:
         self.call.offset = ctypes.addressof(self._offset)
         for value, width in ((self.x, self.input_size), (self.y, self.output_size)):
             value.step, value.row = width * self.item, width * self.item * steps
+
+
+class Live:
+    """A running session: its states stay in memory of their own, and a push allocates nothing but its outputs.
+
+    states (B, size) are copied; `states` holds the current ones and may be written to.
+    """
+
+    def __init__(self, stepper: Stepper, states: Sequence[Tensor]) -> None:
+        self.stepper = stepper
+        self.states = [state.detach().clone().contiguous() for state in states]
+        self._run = _Run(stepper, self.states[0].shape[0])
+        self.output_size = self._run.output_size
+        for line, state in zip(self._run.states, self.states, strict=True):
+            line.start = line.last = state.data_ptr()
+        self.into = self._run.into
