@@ -111,9 +111,9 @@ class Call(Structure):
     )
 
 
-def address(array: np.ndarray | None) -> int | None:
-    """The pointer to an array's first element."""
-    return None if array is None else array.ctypes.data
+def address(array: np.ndarray | None) -> int:
+    """The pointer to an array's first element; null without one."""
+    return 0 if array is None else array.ctypes.data
 
 
 def aligned(size_bytes: int) -> np.ndarray:

@@ -6,15 +6,13 @@
 //
 // Read inside a namespace after vec.hpp, once per type.
 
-// Accumulators a block may hold, and rows; what is left of the register file serves the weights and one operand.
-#if defined(__AVX512F__)
-constexpr int ACCUMULATORS = 28, MOST_ROWS = 14;
-#elif defined(__aarch64__)
-constexpr int ACCUMULATORS = 24, MOST_ROWS = 12;
+// Vector registers, less those that the compiler wants for itself, and rows of the largest block.
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int REGISTERS = 31, MOST_ROWS = 14;
 #elif defined(__AVX__)
-constexpr int ACCUMULATORS = 12, MOST_ROWS = 6;
+constexpr int REGISTERS = 16, MOST_ROWS = 6;
 #else
-constexpr int ACCUMULATORS = 8, MOST_ROWS = 4;
+constexpr int REGISTERS = 13, MOST_ROWS = 4;
 #endif
 constexpr int MOST_PANELS = 4;
 // How far ahead of its use a kernel asks for the weights, in bytes.
@@ -22,6 +20,13 @@ constexpr int AHEAD = 512;
 
 #undef INLINE_MEMBER
 #define INLINE_MEMBER inline __attribute__((always_inline))
+
+// Rows of the largest block of so many panels: it holds its sums, a vector of weights per panel (of half weights two:
+// the bits and one half of them) and one operand.
+constexpr int most_rows(bool half, int panels) {
+    const int rows = (REGISTERS - 1) / panels - (half ? 2 : 1);
+    return rows < MOST_ROWS ? rows : MOST_ROWS;
+}
 
 INLINE int64_t panels_of(int64_t width) { return (width + LANES - 1) / LANES; }
 INLINE int64_t panel_bytes(bool half, int64_t depth) {
@@ -110,7 +115,7 @@ typedef void (*Block)(const char*, int64_t, const char*, int64_t, int64_t, char*
 template <bool HALF> struct Blocks {
     Block table[MOST_ROWS][MOST_PANELS] = {};
     template <int ROWS, int PANELS> constexpr void fill() {
-        if constexpr (ROWS * PANELS <= ACCUMULATORS) table[ROWS - 1][PANELS - 1] = block<HALF, ROWS, PANELS>;
+        if constexpr (ROWS <= most_rows(HALF, PANELS)) table[ROWS - 1][PANELS - 1] = block<HALF, ROWS, PANELS>;
         if constexpr (PANELS < MOST_PANELS) fill<ROWS, PANELS + 1>();
         else if constexpr (ROWS < MOST_ROWS) fill<ROWS + 1, 1>();
     }
@@ -120,11 +125,11 @@ template <bool HALF> constexpr Blocks<HALF> BLOCKS;
 
 INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// Panels and rows of the blocks for this many rows, as measured: blocks near the most sums, the rows in equal parts.
-INLINE int64_t span_of(int64_t rows) {
-    for (int64_t span = MOST_PANELS; span > 2; span--)
-        if (rows * span <= ACCUMULATORS) return span;
-    return rows > MOST_ROWS && ACCUMULATORS > 16 ? 3 : 2;
+// Panels of the blocks for this many rows: the widest that takes all rows, else the best by measurement.
+template <bool HALF> INLINE int64_t span_of(int64_t rows) {
+    for (int span = MOST_PANELS; span > 2; span--)
+        if (rows <= most_rows(HALF, span)) return span;
+    return rows > MOST_ROWS && REGISTERS > 16 ? 3 : 2;
 }
 
 // Panels [first, end) of the product. A group of panels stays in the cache while all rows pass.
@@ -132,12 +137,11 @@ template <bool HALF>
 void multiply(const char* a, int64_t a_row, int64_t rows, int64_t depth, const char* packed, int64_t first, int64_t end,
               char* c, int64_t c_row) {
     if (rows <= 0) return;
-    const int64_t panel = panel_bytes(HALF, depth), span = span_of(rows);
+    const int64_t panel = panel_bytes(HALF, depth), span = span_of<HALF>(rows);
     for (int64_t at = first, taken; at < end; at += taken) {
         const int64_t left = end - at;
         taken = ceil_div(left, ceil_div(left, span));
-        const int64_t most = ACCUMULATORS / taken < MOST_ROWS ? ACCUMULATORS / taken : MOST_ROWS;
-        const int64_t parts = ceil_div(rows, most);
+        const int64_t parts = ceil_div(rows, most_rows(HALF, taken));
         for (int64_t part = 0; part < parts; part++) {
             const int64_t from = rows * part / parts, count = rows * (part + 1) / parts - from;
             BLOCKS<HALF>.table[count - 1][taken - 1](a + from * a_row, a_row, packed + at * panel, panel, depth,
