@@ -6,9 +6,10 @@ checksum beside each library shows one that is damaged, and it is built again.
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import os
+import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -66,12 +67,12 @@ def cache_folder() -> Path:
 @cache
 def engine_sources() -> str:
     """Every file of the engine, one after the other: part of each hash."""
-    return "".join(path.read_text(encoding="utf-8") for path in sorted(ENGINE.glob("*.[ch]pp")) + [ENGINE / "abi.h"])
+    return "".join(path.read_text(encoding="utf-8") for path in [*sorted(ENGINE.glob("*.[ch]pp")), ENGINE / "abi.h"])
 
 
 def command(isa: str, real: str = "float") -> list[str]:
-    """The flags for one instruction set and number type."""
-    return [*FLAGS, *ISAS[isa], f"-DREAL={real}", f"-I{ENGINE}"]
+    """The flags for one instruction set and number type, those of $RECURRA_CXXFLAGS last."""
+    return [*FLAGS, *ISAS[isa], f"-DREAL={real}", *shlex.split(os.environ.get("RECURRA_CXXFLAGS", ""))]
 
 
 def digest(*parts: str) -> str:
@@ -87,8 +88,9 @@ def build(text: str, isa: str, real: str = "float", folder: Path | None = None) 
 
     The name is the hash of the text, the engine's headers and the flags; ctypes may load what comes back.
     """
-    flags = [*FLAGS, *ISAS[isa], f"-DREAL={real}"]
-    name = digest(text, engine_sources(), " ".join(flags), sys.platform)
+    flags = command(isa, real)
+    # A home folder may be shared by machines of several kinds.
+    name = digest(text, engine_sources(), " ".join(flags), sys.platform, platform.machine())
     folder = folder or cache_folder()
     target = folder / f"{name}.so"
     if _sound(target):
@@ -102,7 +104,7 @@ def build(text: str, isa: str, real: str = "float", folder: Path | None = None) 
         source.write_text(text, encoding="utf-8")
         made = Path(workplace) / "cell.so"
         run = subprocess.run(
-            [cxx, *command(isa, real), str(source), "-o", str(made)], capture_output=True, text=True, check=False
+            [cxx, *flags, f"-I{ENGINE}", str(source), "-o", str(made)], capture_output=True, text=True, check=False
         )
         if run.returncode:
             raise CompileError(message("native engine", f"{cxx} failed", *run.stderr.strip().splitlines()[:8]))
@@ -127,8 +129,3 @@ def _sound(path: Path) -> bool:
         return _beside(path).read_text(encoding="utf-8") == _checksum(path)
     except OSError:
         return False
-
-
-def open_library(path: Path) -> ctypes.CDLL:
-    """Load a library; torch must have been imported, so that its OpenMP is the one in use."""
-    return ctypes.CDLL(str(path))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from recurra.base.errors import message
 from recurra.kernels.cpu.abi import ABI, Call
 from recurra.kernels.cpu.compiler import ENGINE, ISAS, CompileError, build, digest, engine_sources
 from recurra.kernels.cpu.emit import HEADER, segments, source
@@ -29,7 +30,7 @@ def isa() -> str:
     given = os.environ.get("RECURRA_ISA")
     if given:
         if given not in ISAS:
-            raise CompileError(f"RECURRA_ISA must be one of {', '.join(ISAS)}, got {given!r}")
+            raise CompileError(message("native engine", f"RECURRA_ISA must be one of {', '.join(ISAS)}, got {given!r}"))
         return given
     return {"AVX512": "avx512", "AVX2": "avx2"}.get(torch.backends.cpu.get_cpu_capability(), "base")
 
@@ -69,6 +70,8 @@ class Compiled:
     """The segments of one cell for one number type, by program: addresses in the order of the schedule."""
 
     def __init__(self, program: CellProgram, dtype: torch.dtype) -> None:
+        # A cell without the engine is of no use: it must be known here, where a caller can still go elsewhere.
+        engine()
         self.program = program
         self.schedules: dict[str, Schedule] = schedules(program)
         self.source = source(self.schedules, "cell")
