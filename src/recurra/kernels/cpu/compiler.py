@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -98,16 +99,22 @@ def build(text: str, isa: str, real: str = "float", folder: Path | None = None) 
     cxx = compiler()
     if cxx is None:
         raise CompileError(message("native engine", "no C++ compiler was found", hint="install g++, or set CXX."))
+    try:
+        return _compile([cxx, *flags, f"-I{ENGINE}"], text, folder, target)
+    except OSError as error:
+        fact = f"cannot write to the cache folder {folder}: {error.strerror or error}"
+        raise CompileError(message("native engine", fact, hint="set RECURRA_CACHE to another one.")) from None
+
+
+def _compile(line: Sequence[str], text: str, folder: Path, target: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix="build-") as workplace:
         source = Path(workplace) / "cell.cpp"
         source.write_text(text, encoding="utf-8")
         made = Path(workplace) / "cell.so"
-        run = subprocess.run(
-            [cxx, *flags, f"-I{ENGINE}", str(source), "-o", str(made)], capture_output=True, text=True, check=False
-        )
+        run = subprocess.run([*line, str(source), "-o", str(made)], capture_output=True, text=True, check=False)
         if run.returncode:
-            raise CompileError(message("native engine", f"{cxx} failed", *run.stderr.strip().splitlines()[:8]))
+            raise CompileError(message("native engine", f"{line[0]} failed", *run.stderr.strip().splitlines()[:8]))
         check = Path(workplace) / "sum"
         check.write_text(_checksum(made), encoding="utf-8")
         made.replace(target)
