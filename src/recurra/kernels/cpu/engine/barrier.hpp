@@ -18,7 +18,8 @@ struct Barrier {
         }
         // Where threads outnumber cores the one waited for needs this core.
         for (int64_t turn = 0; round.load(std::memory_order_acquire) == now; turn++) {
-            if (turn > 4000) sched_yield();
+            // A pause takes up to 140 cycles, so this is some ten microseconds.
+            if (turn > 300) sched_yield();
 #if defined(__x86_64__)
             else __builtin_ia32_pause();
 #elif defined(__aarch64__)

@@ -162,8 +162,8 @@ INLINE uint32_t to_half(float x) {
 
 // Panel `at` of source (depth, width) with strides in elements.
 template <bool HALF>
-void pack_panel(const real* source, int64_t depth, int64_t width, int64_t stride_depth, int64_t stride_width, int64_t at,
-                char* packed) {
+void pack_panel(const real* source, int64_t depth, int64_t width, int64_t stride_depth, int64_t stride_width,
+                int64_t at, char* packed) {
     const int64_t columns = width - at * LANES < LANES ? width - at * LANES : LANES;
     source += at * LANES * stride_width;
     packed += at * panel_bytes(HALF, depth);
@@ -174,7 +174,8 @@ void pack_panel(const real* source, int64_t depth, int64_t width, int64_t stride
         const int64_t deep = depth - k < PIECE ? depth - k : PIECE;
         if (columns < LANES || deep < PIECE) memset(piece, 0, sizeof piece);
         if (stride_width == 1)
-            for (int64_t i = 0; i < deep; i++) memcpy(piece[i], source + (k + i) * stride_depth, columns * sizeof(real));
+            for (int64_t i = 0; i < deep; i++)
+                memcpy(piece[i], source + (k + i) * stride_depth, columns * sizeof(real));
         else
             for (int64_t j = 0; j < columns; j++)
                 for (int64_t i = 0; i < deep; i++) piece[i][j] = source[(k + i) * stride_depth + j * stride_width];

@@ -33,7 +33,10 @@ public:
             slots += count;
             most = count > most ? count : most;
         }
-        return (call.value_count * sizeof(Place) + (slots + most) * sizeof(Slot) + slots * sizeof(Moving) + 127) / 64 * 64;
+        const int64_t bytes =
+            call.value_count * sizeof(Place) + (slots + most) * sizeof(Slot) + slots * sizeof(Moving);
+        // Threads share no cache line.
+        return (bytes + 127) / 64 * 64;
     }
 
     Worker(const Call& call, Share share, Barrier* barrier, char* memory) : call(call), share(share), barrier(barrier) {
@@ -129,8 +132,8 @@ private:
         for (int64_t n = 0; n < code.piece_count; n++) {
             const int64_t from = cut(code.widths[n], share.member, share.members);
             const int64_t to = cut(code.widths[n], share.member + 1, share.members);
-            multiply<HALF>(slot->p, slot->row, rows, code.depth, (const char*)code.packed[n], from / LANES, panels_of(to),
-                           slot[1 + n].p, slot[1 + n].row);
+            multiply<HALF>(slot->p, slot->row, rows, code.depth, (const char*)code.packed[n], from / LANES,
+                           panels_of(to), slot[1 + n].p, slot[1 + n].row);
         }
     }
 
@@ -152,12 +155,14 @@ private:
 
     // --- states; each member carries its own units ---
 
-    // Rows [from, to) of this group: row j at base + j * row on either side.
+    // row(j, far, near, units) for rows [from, to) of this group: `far` bytes into a (B, size) array and `near` bytes
+    // into its row in a place are the units of this member.
     template <class Row> void each(const State& state, int64_t from, int64_t to, Row row) const {
+        constexpr int64_t SIZE = sizeof(real);
         const int64_t begin = cut(state.size, share.member, share.members);
         const int64_t units = cut(state.size, share.member + 1, share.members) - begin;
         for (int64_t j = from; j < to && units > 0; j++)
-            row(j, ((first + j * stride) * state.size + begin) * (int64_t)sizeof(real), begin * (int64_t)sizeof(real), units);
+            row(j, ((first + j * stride) * state.size + begin) * SIZE, begin * SIZE, units);
     }
 
     // memory (B, size) to the place of a state; zeros where there is no memory.
@@ -187,7 +192,9 @@ private:
         });
     }
 
-    bool is_reset(int64_t t, int64_t j) const { return call.resets[call.offset[t] + (first + j * stride) * call.row_step]; }
+    bool is_reset(int64_t t, int64_t j) const {
+        return call.resets[call.offset[t] + (first + j * stride) * call.row_step];
+    }
 
     void arrive(int64_t n, int64_t t, int parity, int64_t rows, bool resets) const {
         for (int64_t s = 0; s < call.state_count; s++) {
@@ -212,8 +219,9 @@ private:
         const int64_t old = active(t + 1);
         for (int64_t s = 0; s < call.state_count; s++) {
             const State& state = call.states[s];
+            const Place& in = places[state.in];
             if (state.carry && n) carry(state, t, t + 1, parity, old);
-            if (old < rows) fetch(state, places[state.in].at(call.offset[t], parity), places[state.in].row, state.start, old, rows);
+            if (old < rows) fetch(state, in.at(call.offset[t], parity), in.row, state.start, old, rows);
         }
     }
 

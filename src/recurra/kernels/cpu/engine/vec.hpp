@@ -3,9 +3,9 @@
 // Compiled into every emitted cell, so it stays small: compiler vector extensions, no intrinsics headers. No include
 // guard: the engine reads it twice, inside two namespaces; it includes its own headers at file scope beforehand.
 //
-// Errors stated below hold for both types; they are the largest that tests/unit/kernels/cpu/test_engine_vec.py lets pass
-// against twice the precision, in units in the last place (ulp). NaN propagates through all of them; infinities and overflow go where
-// the mathematics goes. Nothing depends on -ffast-math, which would break that.
+// Errors stated below hold for both types; they are the largest that tests/unit/kernels/cpu/test_engine_vec.py lets
+// pass against twice the precision, in units in the last place (ulp). NaN propagates through all of them; infinities
+// and overflow go where the mathematics goes. -ffast-math would break that.
 #include <stdint.h>
 #include <string.h>
 
@@ -238,8 +238,10 @@ INLINE vreal log_near(vreal f, vreal k) {
     const vreal s = f / (f + real(2)), z = s * s, w = z * z, h = real(0.5) * f * f;
     vreal odd, even;
     if constexpr (DOUBLE) {
-        odd = w * (w * (w * real(1.531383769920937332e-01) + real(2.222219843214978396e-01)) + real(3.999999999940941908e-01));
-        even = w * (w * (w * real(1.479819860511658591e-01) + real(1.818357216161805012e-01)) + real(2.857142874366239149e-01));
+        odd = w * real(1.531383769920937332e-01) + real(2.222219843214978396e-01);
+        odd = w * (w * odd + real(3.999999999940941908e-01));
+        even = w * real(1.479819860511658591e-01) + real(1.818357216161805012e-01);
+        even = w * (w * even + real(2.857142874366239149e-01));
         even = z * (even + real(6.666666666666735130e-01));
     } else {
         odd = w * (w * real(0.24279078841) + real(0.40000972152));
