@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 from recurra.equations.expr import Expr, is_scalar, topological
 from recurra.equations.simplify import regroup, simplify
 from recurra.equations.spec import CellSpec
 
-__all__ = ["Plan", "Stack"]
+__all__ = ["Hoist", "Plan", "Stack"]
+
+Hoist = Literal["all", "products", "none"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,12 +45,19 @@ class Plan:
     - `fixed`: depends on parameters only: once per call.
     - `hoisted`: touches no state and no extra: once for all time steps.
     - `body`: the rest, in order, every step.
+
+    What is hoisted: "all" that can be; "products" and their biases only, where the loop computes the rest while it is in
+    cache anyway; "none", where the steps come one by one.
     """
 
-    def __init__(self, spec: CellSpec, hoist: bool = True) -> None:
-        # Without hoisting, as when the steps come one by one, what touches the input is part of the body.
+    def __init__(self, spec: CellSpec, hoist: Hoist = "all") -> None:
         self.spec = spec
-        self._input = "hoisted" if hoist else "body"
+        self.hoist = hoist
+        # Under the products that touch no state: these must be hoisted whatever they are.
+        self._deep: set[Expr] = set()
+        if hoist == "products":
+            free = [node.args[1] for node in spec.free_products]
+            self._deep = {*topological(simplify(free))}
         # The named values go along, to keep the order in which the step was written.
         named = [node for _, node in spec.names]
         every = regroup(simplify([*named, *(spec.after[state] for state in spec.states)]), self._is_early)
@@ -65,14 +75,25 @@ class Plan:
             if node.op in ("state", "extra"):
                 kind = "body"
             elif node.op == "input":
-                kind = self._input
+                kind = "body" if self.hoist == "none" else "hoisted"
             elif node.op in ("param", "const"):
                 kind = "fixed"
             else:
                 below = {self.kind(arg) for arg in node.args}
                 kind = "body" if "body" in below else "hoisted" if "hoisted" in below else "fixed"
+                if kind == "hoisted" and self.hoist == "products" and not self._is_cheap(node):
+                    kind = "body"
             self._kinds[node] = kind
         return self._kinds[node]
+
+    def _is_cheap(self, node: Expr) -> bool:
+        """Whether hoisting `node` costs no pass over memory: a product, its bias, and what other such products read."""
+        if node.op == "matmul" or node in self._deep:
+            return True
+        return node.op == "add" and sorted(arg.op == "matmul" or self.kind(arg) == "fixed" for arg in node.args) == [
+            True,
+            True,
+        ]
 
     def _is_early(self, node: Expr) -> bool:
         return self.kind(node) != "body"

@@ -21,7 +21,7 @@ from recurra.kernels.cpu.passes import Cell, Inputs, backward, forward, sizes_of
 from recurra.kernels.cpu.prebuild import cell_key, schedules
 from recurra.kernels.cpu.program import CellProgram
 from recurra.kernels.plan import Stack
-from recurra.kernels.reference.program import Program, program
+from recurra.kernels.reference.program import Program
 
 __all__ = ["Loop", "loop_of", "run_backward", "run_loop"]
 
@@ -31,7 +31,7 @@ class Loop:
 
     def __init__(self, spec: CellSpec) -> None:
         self.native = CellProgram(spec)
-        self.work: Program = program(spec)
+        self.work = Program(spec, self.native.plan, whole=True)
         position = {node: index for index, node in enumerate(self.native.hoisted)}
         self.groups = [[position[node] for node in group] for group in self.work.sliced]
         fixed = {node: index for index, node in enumerate(self.native.fixed)}

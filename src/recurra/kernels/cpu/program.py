@@ -44,7 +44,7 @@ class CellProgram:
 
     def __init__(self, spec: CellSpec) -> None:
         self.spec = spec
-        self.plan = Plan(spec)
+        self.plan = Plan(spec, "products")
         self._body = _Body(self.plan)
         body = self._body
         self.hoisted, self.fixed = body.hoisted, body.fixed
@@ -113,13 +113,15 @@ class CellProgram:
         self._shared = self._shared_stacks()
 
     def _shared_stacks(self) -> set[int]:
-        """Stacks whose pieces have the very gradients of the hoisted terms that they are added to."""
+        """Stacks whose pieces have the very gradients of the hoisted terms that they are added to, side by side."""
         found = set()
         body = self._body
         for k, stack in enumerate(self.plan.stacks):
             pieces = [self._gradients[body.pieces[product]] for product in stack.products]
             addends = [self._gradients[body.leaf_of[addend]] for addend in stack.addends]
-            if addends and all(a is b for a, b in zip(pieces, addends, strict=True)):
+            runs = [source.pieces for source in self.plan.input_stacks]
+            beside = any(stack.addends == run[i : i + len(pieces)] for run in runs for i in range(len(run)))
+            if addends and beside and all(a is b for a, b in zip(pieces, addends, strict=True)):
                 found.add(k)
         return found
 
@@ -198,7 +200,7 @@ class StepProgram:
 
     def __init__(self, spec: CellSpec) -> None:
         self.spec = spec
-        self.plan = Plan(spec, hoist=False)
+        self.plan = Plan(spec, "none")
         body = _Body(self.plan)
         self.fixed = body.fixed
         self.axis = body.axis

@@ -195,7 +195,8 @@ class Schedule:
         # Scalars that another axis needs are kept by the stage that can sum them.
         crossing = self._crossing(waiting)
         for target in crossing:
-            waiting.append(target)
+            if not any(target is other for other in waiting):
+                waiting.append(target)
             stage_of[id(target)] = self._stage(target.value)
         later: dict[int, list[Target]] = {}
         for target in waiting:
@@ -226,8 +227,7 @@ class Schedule:
             for node in self._below(target.value):
                 if OPS[node.op].kind == "reduce" and node not in self.leaves and self._origins(node) - {own}:
                     held = [late for late in (*targets, *found.values()) if late.value is node]
-                    if not held:
-                        found[node] = Target(node, self._temp(None))
+                    found[node] = held[0] if held else Target(node, self._temp(None))
         return list(found.values())
 
     def _below(self, root: Expr) -> list[Expr]:

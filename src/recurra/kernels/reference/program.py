@@ -43,10 +43,10 @@ class Program:
     Shapes: x (T, B, I); each slice (T, B, ...), the step takes one time of it; states (B, size).
     """
 
-    def __init__(self, spec: CellSpec) -> None:
+    def __init__(self, spec: CellSpec, plan: Plan | None = None, whole: bool = False) -> None:
         # The spec itself is not kept: programs live in a table that forgets them with their spec.
         self.name = spec.name
-        writer = _Writer(Plan(spec))
+        writer = _Writer(plan or Plan(spec), whole)
         self.source = writer.source()
         # What the elements of `before` and `pack` are: values one beside the other; a loop product's matrices, a value that
         # follows from parameters, or (None) something that only `before` reads.
@@ -78,8 +78,11 @@ class Program:
 class _Writer:
     """Gives every value of the plan a name, and writes the lines that compute it in the function it belongs to."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, whole: bool) -> None:
         self.plan = plan
+        # Stacked input products are handed on in one piece and cut in the step, for whoever reads them by address.
+        self.whole = whole
+        self._cut_in_step: set[Expr] = set()
         self.names: dict[Expr, str] = {}
         self.lines: dict[str, list[str]] = {"pack": [], "before": [], "step": []}
         # What `pack` and `before` hand on, in order.
@@ -147,7 +150,7 @@ class _Writer:
         if kind == "fixed" and place != "pack":
             self.packed.setdefault(name)
             self.pack_of.setdefault(name, node)
-        if kind == "hoisted" and place == "step":
+        if kind == "hoisted" and place == "step" and node not in self._cut_in_step:
             self.sliced.setdefault(name)
             self.slice_of.setdefault(name, (node,))
         return name
@@ -177,10 +180,20 @@ class _Writer:
         whole = self._fresh("s")
         self.lines["before"].append(f"{whole} = F.linear({operand}, {weight}, {bias})")
         self._whole[stack] = whole
+        if self.whole and set(stack.pieces) <= set(self.plan.hoisted) and not self._read_before(stack):
+            self.sliced.setdefault(whole)
+            self.slice_of[whole] = stack.pieces
+            self._cut_in_step.update(stack.pieces)
+            self._cut(stack, whole, "step", "v")
+            return
         runs = [loop.addends for loop in self.plan.stacks if _start_of_run(loop.addends, stack.pieces) is not None]
         taken = {addend for run in runs for addend in run}
         if not taken.issuperset(stack.pieces):
             self._cut(stack, f"{whole}", "before", "v")
+
+    def _read_before(self, stack: Stack) -> bool:
+        """Whether a hoisted value reads a piece of the stack."""
+        return any(self.plan.kind(user) != "body" for piece in stack.pieces for user in self.plan.users[piece])
 
     def _hand_on(self) -> None:
         """Join, for each loop stack, the hoisted terms it is added to; mostly they are one tensor, or a run of it."""
@@ -189,6 +202,10 @@ class _Writer:
                 continue
             for stack, whole in self._whole.items():
                 first = _start_of_run(loop.addends, stack.pieces)
+                if first is not None and stack.pieces[0] in self._cut_in_step:
+                    first, last = (self._width(stack.products[:end]) for end in (first, first + len(loop.addends)))
+                    self._whole[loop] = f"{whole}[..., {first} : {last}]"
+                    break
                 if first is not None:
                     name = whole
                     if len(loop.addends) < len(stack.pieces):
@@ -200,9 +217,15 @@ class _Writer:
                         self.lines["before"].append(f"{name} = {whole}[..., {start} : {end}]")
                     break
             else:
+                if self._cut_in_step.intersection(loop.addends):
+                    parts = ", ".join(self._read(addend, "step") for addend in loop.addends)
+                    self._whole[loop] = f"torch.cat(({parts},), -1)"
+                    continue
                 parts = ", ".join(self._read(addend, "before") for addend in loop.addends)
                 name = self._fresh("s")
                 self.lines["before"].append(f"{name} = torch.cat(({parts},), -1)")
+            if loop in self._whole:
+                continue
             self._whole[loop] = name
             self.sliced.setdefault(name)
             self.slice_of[name] = loop.addends
