@@ -63,16 +63,13 @@ def cases(draw, names):
     if "O" in spec.axes:
         layer["output_size"] = draw(size)
     batch, steps = draw(st.integers(0, 9)), draw(st.integers(0, 12))
+    lengths = st.lists(st.integers(0, steps), min_size=batch, max_size=batch)
+    lengths = lengths.map(lambda given: torch.tensor(given, dtype=torch.int64))
     call = {
         "batch": batch,
         "steps": steps,
         "state": draw(st.booleans()),
-        "lengths": draw(
-            st.none()
-            | st.lists(st.integers(0, steps), min_size=batch, max_size=batch).map(
-                lambda given: torch.tensor(given, dtype=torch.int64)
-            )
-        ),
+        "lengths": draw(st.none() | lengths),
         "resets": draw(st.sampled_from([None, None, 0.02, 0.3, 1.0])),
         # What gets a gradient: everything, the inputs, the parameters, nothing.
         "train": draw(st.sampled_from(["all", "all", "all", "x", "parameters", "state", "nothing"])),
