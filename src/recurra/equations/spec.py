@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from recurra.equations.affine import groups, split
 from recurra.equations.axes import Axes
 from recurra.equations.expr import Expr, is_scalar, make, topological
 from recurra.equations.ops import OPS
@@ -132,24 +133,43 @@ class CellSpec:
         return {operand: tuple(nodes) for operand, nodes in shared.items()}
 
     @cached_property
-    def is_affine_elementwise(self) -> bool:
-        """True when each next state is elementwise and affine in the states: then a parallel scan is legal."""
-        degree: dict[Expr, float] = {}
+    def reads(self) -> dict[str, frozenset[str]]:
+        """For every state: which states its next value depends on."""
+        below: dict[Expr, frozenset[str]] = {}
         for node in self.nodes:
-            below = [degree[arg] for arg in node.args]
-            if node.op == "state":
-                degree[node] = 1
-            elif max(below, default=0) == 0:
-                degree[node] = 0
-            elif node.op in ("add", "sub", "neg"):
-                degree[node] = max(below)
-            elif node.op == "mul":
-                degree[node] = sum(below)
-            elif (node.op == "div" and below[1] == 0) or (node.op == "select" and below[0] == 0):
-                degree[node] = max(below)
-            else:
-                degree[node] = float("inf")
-        return all(degree[node] <= 1 for node in self.after.values())
+            own = {str(node.value)} if node.op == "state" else set[str]()
+            below[node] = frozenset(own).union(*(below[arg] for arg in node.args))
+        return {state: below[self.after[state]] for state in self.states}
+
+    @cached_property
+    def carried(self) -> tuple[str, ...]:
+        """The states that some next value reads. An output that none reads is handed on, but remembers nothing."""
+        return tuple(state for state in self.states if any(state in read for read in self.reads.values()))
+
+    @cached_property
+    def delays(self) -> tuple[str, ...]:
+        """The carried states whose next value reads no state: their whole sequence is known before the time loop."""
+        return tuple(state for state in self.carried if not self.reads[state])
+
+    @cached_property
+    def scan_order(self) -> tuple[tuple[str, ...], ...] | None:
+        """The states in groups that can be computed one after the other, each for all time steps at once.
+
+        None where that is not legal. A state that does not depend on itself may be any function of those before it. A
+        state that does, or a group of states that wait for each other, must be elementwise and affine in its own group,
+        with factors that are any function of x and of the groups before: then it is a parallel scan over time.
+        """
+        order = groups(self.reads)
+        for group in order:
+            symbols = [self.symbol(state) for state in group]
+            if any(split(self.after[state], symbols) is None for state in group):
+                return None
+        return order
+
+    @property
+    def is_affine_elementwise(self) -> bool:
+        """Whether each next state is elementwise and affine in the states it waits for: a parallel scan is legal."""
+        return self.scan_order is not None
 
     @cached_property
     def row_ops(self) -> tuple[Expr, ...]:

@@ -200,7 +200,8 @@ def _returned(name: str, code: CodeType, returned: Any, states: tuple[str, ...])
 def _check_used(name: str, order: list[Expr], states: tuple[str, ...], families: list[str]) -> None:
     read = {str(node.value) for node in order if node.op in ("state", "param")}
     read |= {member.split(".")[0] for member in read}
-    for state in states:
+    # The output may go unread where another state carries the memory: an SRU, a QRNN.
+    for state in states[1:] or states:
         if state not in read:
             raise EquationError(
                 message(

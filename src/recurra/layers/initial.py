@@ -90,6 +90,13 @@ def np_rnn(shape: tuple[int, ...], generator: Generator | None) -> Tensor:
     return (positive / torch.linalg.eigvalsh(positive)[-1]).float()
 
 
+@INITIALISERS.register("griffin_decay")
+def griffin_decay(shape: tuple[int, ...], generator: Generator | None) -> Tensor:
+    """L with exp(-8 softplus(L)) uniform in 0.9 to 0.999, the decay of an RG-LRU. De et al. 2024, arXiv:2402.19427."""
+    decay = 0.9 + 0.099 * torch.rand(shape, generator=generator, dtype=torch.float64)
+    return torch.log(torch.expm1(-torch.log(decay) / 8)).float()
+
+
 def initialiser_for(
     name: str, spec: CellSpec, initial: Mapping[str, str | float], override: Mapping[str, str | float]
 ) -> Initialiser:

@@ -136,7 +136,7 @@ def test_whole_steps(name):
         return torch.randn(*shape, generator=draw, dtype=torch.float64).requires_grad_()
 
     leaves = {spec.symbol("x"): random(B, 3)}
-    leaves |= {spec.symbol(s): random(B, sizes[spec.state_axes[s]]) for s in spec.states}
+    leaves |= {spec.symbol(s): random(B, sizes[spec.state_axes[s]]) for s in spec.carried}
     leaves |= {spec.symbol(p): random(*(sizes[axis] for axis in axes)) for p, axes in spec.params.items()}
     wanted, inputs = list(leaves), list(leaves.values())
     after = evaluate([spec.after[s] for s in spec.states], leaves)

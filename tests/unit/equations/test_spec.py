@@ -13,6 +13,7 @@ from recurra.cells.lstm import LSTM
 from recurra.equations.cell import Cell
 from recurra.equations.expr import make
 from recurra.equations.functions import layer_norm, mean, sigmoid, softmax, tanh, where
+from recurra.equations.transform import with_zoneout
 
 I, H, O = 5, 7, 3  # noqa: E741
 
@@ -29,6 +30,14 @@ COUNTS = {
     "gru": (3 * H * (I + H + 1) + H, "3HI + 3HH + 4H"),
     "gru_v1": (3 * H * (I + H + 1), "3HI + 3HH + 3H"),
     "minimal_gated_unit": (2 * H * (I + H + 1), "2HI + 2HH + 2H"),
+    "min_gru": (2 * H * (I + 1), "2HI + 2H"),
+    "min_lstm": (3 * H * (I + 1), "3HI + 3H"),
+    # The memory and the highway have no bias.
+    "sru": (4 * H * I + 2 * H, "4HI + 2H"),
+    # Filters of width 2.
+    "qrnn": (3 * H * (2 * I + 1), "6HI + 3H"),
+    # Two gates with bias, the value without, and a decay a unit.
+    "rglru": (3 * H * I + 3 * H, "3HI + 3H"),
 }
 
 
@@ -82,6 +91,11 @@ def test_axes_of_jordan():
         ("gru", 1),
         ("gru_v1", 2),
         ("minimal_gated_unit", 2),
+        ("min_gru", 0),
+        ("min_lstm", 0),
+        ("sru", 0),
+        ("qrnn", 1),
+        ("rglru", 0),
     ],
 )
 def test_dependent_products(name, dependent):
@@ -112,12 +126,26 @@ def test_shared_operands():
     assert list(shared)[1] is spec("gru_v1").symbol("h")
 
 
-class MinGRU(Cell):
-    states = "h"
+SCANS = {
+    "min_gru": (("h",),),
+    "min_lstm": (("h",),),
+    "sru": (("c",), ("h",)),
+    "qrnn": (("p",), ("c",), ("h",)),
+    "rglru": (("h",),),
+}
 
-    def step(self, x, h, W, b):
-        z = sigmoid(W.z @ x + b.z)
-        return (1 - z) * h + z * (W.n @ x + b.n)
+
+@pytest.mark.parametrize("name", CELLS)
+def test_which_cells_are_scans(name):
+    assert spec(name).scan_order == SCANS.get(name)
+    assert spec(name).is_affine_elementwise == (name in SCANS)
+
+
+def test_what_is_carried():
+    assert spec("lstm").carried == ("h", "c")
+    assert spec("sru").carried == ("c",)
+    assert (spec("qrnn").carried, spec("qrnn").delays) == (("c", "p"), ("p",))
+    assert not any(spec(name).delays for name in CELLS if name != "qrnn")
 
 
 def affine(body, states=("h",)):
@@ -143,11 +171,39 @@ def test_affine_elementwise(body, expected):
     assert affine(body) is expected
 
 
-def test_affine_elementwise_in_all_states():
-    assert MinGRU().spec.is_affine_elementwise
-    assert affine(lambda self, x, h, c, W: (h + c, c * (W @ x)), ("h", "c"))
-    assert not affine(lambda self, x, h, c, W: (h + W @ x, h * c), ("h", "c"))
-    assert not any(spec(name).is_affine_elementwise for name in CELLS)
+H2, H3 = ("h", "c"), ("h", "c", "d")
+
+
+@pytest.mark.parametrize(
+    ("states", "body", "order"),
+    [
+        # A rotation: each waits for the other, both affine.
+        (H2, lambda self, x, h, c, W, k: (k.a * h - k.b * c + W @ x, k.b * h + k.a * c), (("h", "c"),)),
+        # Each would do alone, but their product is no affine map of the two.
+        (H2, lambda self, x, h, c, W: (h * c + W @ x, h + c), None),
+        # The second is known before the first, so it may be a factor, or pass through any function and any product.
+        (H2, lambda self, x, h, c, W: (h * c + W.h @ x, c * (W.c @ x)), (("c",), ("h",))),
+        (H2, lambda self, x, h, c, W, U: (sigmoid(U @ c) * h + tanh(c), W @ x - c), (("c",), ("h",))),
+        (H2, lambda self, x, h, c, W, U: (tanh(U @ h), W @ x - c * h), None),
+        # A chain of delays; an order that is not the one written.
+        (H3, lambda self, x, h, c, d, W, U: (tanh(U @ c), tanh(d), softmax(W @ x)), (("d",), ("c",), ("h",))),
+        # Two that wait for each other, and one that reads both.
+        (H3, lambda self, x, h, c, d, W: (tanh(c * d), d + W @ x, 0.5 * c), (("c", "d"), ("h",))),
+        # A circle of three with one step that is not affine.
+        (H3, lambda self, x, h, c, d, W: (c + W @ x, d, tanh(h)), None),
+        # Where the input chooses, each side may be another affine map.
+        (H2, lambda self, x, h, c, W: (where(W @ x < 0, h, 0.5 * c), where(W @ x < 0, 1.0, h)), (("h", "c"),)),
+    ],
+)
+def test_scan_order(states, body, order):
+    tried = type("Tried", (Cell,), {"states": states, "step": body})().spec
+    assert tried.scan_order == order
+    assert tried.is_affine_elementwise == (order is not None)
+
+
+def test_zoneout_keeps_a_scan_legal():
+    assert with_zoneout(spec("sru"), ("h", "c")).scan_order == (("c",), ("h",))
+    assert with_zoneout(spec("qrnn"), ("h", "c", "p")).scan_order == (("p",), ("c",), ("h",))
 
 
 def test_row_ops():
