@@ -20,7 +20,7 @@ from recurra.kernels.cpu.emit import source
 from recurra.kernels.cpu.passes import Cell, Inputs, backward, forward, sizes_of
 from recurra.kernels.cpu.prebuild import cell_key, schedules
 from recurra.kernels.cpu.program import CellProgram
-from recurra.kernels.plan import Stack
+from recurra.kernels.plan import Hoist, Stack
 from recurra.kernels.reference.program import Program
 
 __all__ = ["Loop", "loop_of", "run_backward", "run_loop"]
@@ -29,11 +29,11 @@ __all__ = ["Loop", "loop_of", "run_backward", "run_loop"]
 class Loop:
     """A spec ready for the operators: what the reference program hands over, and how the native one takes it."""
 
-    def __init__(self, spec: CellSpec) -> None:
-        self.native = CellProgram(spec)
+    def __init__(self, spec: CellSpec, hoist: Hoist) -> None:
+        self.native = CellProgram(spec, hoist)
         self.work = Program(spec, self.native.plan, whole=True)
         position = {node: index for index, node in enumerate(self.native.hoisted)}
-        self.groups = [[position[node] for node in group] for group in self.work.sliced]
+        self.groups = [[position[node] for node in group] for group in self.work.sliced if hoist != "none"]
         fixed = {node: index for index, node in enumerate(self.native.fixed)}
         matrices = {stack.products[0]: index for index, stack in enumerate(self.native.plan.stacks)}
         # Where each element that `pack` hands over goes: a matrix or a vector of the loop, or only its height is read.
@@ -69,19 +69,19 @@ class Loop:
         return [heights.setdefault(at, torch.empty(0)) if isinstance(at, str) else kinds[kind][at] for kind, at in self.routes]
 
 
-_LOOPS: WeakKeyDictionary[CellSpec, tuple[str, Loop]] = WeakKeyDictionary()
+_LOOPS: WeakKeyDictionary[CellSpec, dict[Hoist, tuple[str, Loop]]] = WeakKeyDictionary()
 _KEYS: dict[str, Loop] = {}
 
 
-def loop_of(spec: CellSpec) -> tuple[str, Loop]:
+def loop_of(spec: CellSpec, hoist: Hoist) -> tuple[str, Loop]:
     """The loop of a spec and the name under which the operators find it: a hash of what it computes."""
-    found = _LOOPS.get(spec)
-    if found is None:
-        loop = Loop(spec)
+    known = _LOOPS.setdefault(spec, {})
+    if hoist not in known:
+        loop = Loop(spec, hoist)
         key = f"{spec.name}_{cell_key(source(schedules(loop.native), 'cell') + loop.work.source)}"
         # Specs that say the same with the same names (each layer with options has its own) share one loop.
-        found = _LOOPS[spec] = key, _KEYS.setdefault(key, loop)
-    return found
+        known[hoist] = key, _KEYS.setdefault(key, loop)
+    return known[hoist]
 
 
 def _rows(steps: int, batch: int, lengths: Tensor | None, resets: Tensor | None) -> Rows:
@@ -116,10 +116,10 @@ def run_loop(
     key: str,
     keep: bool,
 ) -> list[Tensor]:
-    """Outputs, the final states (B, size), and with `keep` the sequences and values for the gradient, (N, width).
+    """Outputs (N, size), final states (B, size), and with `keep` the sequences and values for the gradient (N, width).
 
-    The outputs are (N, size) where rows end early or restart, else (B + N, size): the initial value comes first, so that
-    one tensor is the values before and after each step.
+    Where no row ends early or restarts, the values of the output state before each step are not among them: they are
+    the outputs one step late, and lie in front of these in memory.
     """
     rows = _rows(steps, states[0].shape[0], lengths, resets)
     cell = _KEYS[key].cell(states[0].dtype)
@@ -143,7 +143,7 @@ def _(slices, fixed, matrices, states, initial, extras, lengths, resets, steps, 
     spec, batch = program.spec, states[0].shape[0]
     plain = lengths is None and resets is None
     count = slices[0].shape[0] if slices else steps * batch
-    y = states[0].new_empty(count + batch if plain else count, states[0].shape[1])
+    y = states[0].new_empty(count, states[0].shape[1])
     found = [y, *(torch.empty_like(state) for state in states)]
     if keep:
         rows = Rows(steps, batch, torch.empty(0))
@@ -170,10 +170,11 @@ def run_backward(
     outputs: Sequence[Tensor],
     output_gradient: Tensor,
     final_gradients: Sequence[Tensor],
+    input_wanted: bool,
 ) -> list[Tensor]:
     """Gradients of slices, fixed, matrices, states and initial, in this order. `outputs` are those of the forward call.
 
-    Of `slices` only the shapes are read.
+    Of `slices` only the shapes are read, but for x. Without `input_wanted` the gradient of x is empty.
     """
     loop = _KEYS[key]
     spec = loop.native.spec
@@ -183,17 +184,33 @@ def run_backward(
     kept = list(outputs[1 + len(spec.states) :])
     sequences = dict(zip(names, kept, strict=False))
     if rows.plain and spec.output in loop.native.sequences:
-        sequences[spec.output] = outputs[0][: outputs[0].shape[0] - batch]
+        sequences[spec.output] = _one_step_late(outputs[0], states[0])
     cell = loop.cell(states[0].dtype)
     inputs = Inputs(slices, fixed, matrices, states, states, extras, rows)
-    found = backward(cell, inputs, sequences, kept[len(names) :], output_gradient, final_gradients)
+    found = backward(cell, inputs, sequences, kept[len(names) :], output_gradient, final_gradients, input_wanted)
     return [*found.slices, *found.fixed, *found.matrices, *found.states, *found.initial]
 
 
+def _one_step_late(outputs: Tensor, start: Tensor) -> Tensor:
+    """The values before each step (N, size), from those after it and the first (B, size).
+
+    The forward pass wrote both into one buffer; where the outputs have been moved since (torch.compile may), they are
+    put together again.
+    """
+    ahead = start.numel()
+    whole = outputs.untyped_storage().nbytes() // outputs.element_size()
+    if outputs.storage_offset() == ahead and whole == ahead + outputs.numel() and outputs.is_contiguous():
+        return outputs.as_strided(outputs.shape, outputs.stride(), 0)
+    return torch.cat((start, outputs))[: outputs.shape[0]]
+
+
 @run_backward.register_fake
-def _(slices, fixed, matrices, states, extras, lengths, resets, steps, key, outputs, output_gradient, final_gradients):  # noqa: ANN001, ANN202
+def _(slices, fixed, matrices, states, extras, lengths, resets, steps, key, outputs, output_gradient, final_gradients, input_wanted):  # noqa: ANN001, ANN202
     like = [*slices, *fixed, *matrices, *states, *states]
-    return [part.new_empty(part.shape) for part in like]
+    found = [part.new_empty(part.shape) for part in like]
+    if _KEYS[key].native.plan.hoist == "none" and not input_wanted:
+        found[0] = slices[0].new_empty(0)
+    return found
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
@@ -202,6 +219,7 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
     ctx.set_materialize_grads(False)
     groups = (slices, fixed, matrices, states, initial, extras)
     ctx.counts = [len(group) for group in groups]
+    ctx.input_wanted = any(part.requires_grad for part in slices)
     ctx.key, ctx.steps, ctx.optional = key, steps, (lengths is not None, resets is not None)
     optional = [part for part in (lengths, resets) if part is not None]
     ctx.save_for_backward(*(tensor for group in groups for tensor in group), *optional, *output)
@@ -220,14 +238,15 @@ def _backward(ctx: Any, gradients: list[Tensor | None]) -> tuple[Any, ...]:
         groups = (slices, fixed, matrices, states, initial)
         found = _again(ctx.key, groups, extras, lengths, resets, ctx.steps, arrived)
     else:
-        start = states[0].shape[0] if lengths is None and resets is None else 0
-        output_gradient = arrived[0][start:].contiguous()
+        output_gradient = arrived[0].contiguous()
         finals = [part.contiguous() for part in arrived[1:]]
-        found = run_backward(
-            slices, fixed, matrices, states, extras, lengths, resets, ctx.steps, ctx.key, saved, output_gradient, finals
-        )
+        steps, key, wanted = ctx.steps, ctx.key, ctx.input_wanted
+        given = (slices, fixed, matrices, states, extras, lengths, resets, steps, key, saved)
+        found = run_backward(*given, output_gradient, finals, wanted)
     found = list(found)
     parts = [_take(found, count) for count in ctx.counts[:5]]
+    if not ctx.input_wanted:
+        parts[0] = [None] * ctx.counts[0]
     return (*parts, [None] * ctx.counts[5], None, None, None, None, None)
 
 
@@ -276,7 +295,7 @@ def _eager(
     masks = [part[0].split(counts) if part.dim() == 3 else None for part in extras]
     borders = None if resets is None else resets.split(counts)
     state = list(states)
-    outputs = [] if lengths is not None or resets is not None else [states[0]]
+    outputs = []
     for t, count in enumerate(counts):
         now = [part[:count] for part in state]
         if borders is not None:

@@ -25,7 +25,7 @@ __all__ = ["Cell", "Gradients", "Inputs", "Result", "backward", "forward", "size
 class Inputs:
     """What the loop reads.
 
-    slices: per slice of the cell (N, width); fixed: vectors (w,); matrices: per stack (K, sum of widths); states,
+    slices: per slice of the cell (N, width), or x (N, I) where the products of the input are in the loop; fixed: vectors (w,); matrices: per stack (K, sum of widths); states,
     initial: per state (B, size); extras: (1 or B, size), or (1, N, size) where they change from step to step.
     """
 
@@ -40,7 +40,7 @@ class Inputs:
 
 @dataclass
 class Result:
-    """Outputs (N, size), or (B + N, size) where the initial value comes first, final states, the values before every step by state, and what else was kept."""
+    """Outputs (N, size), final states, the values before every step by state, and what else was kept."""
 
     y: Tensor
     final: list[Tensor]
@@ -56,6 +56,7 @@ class Cell:
         self._compiled = compiled
         # Indices into program.hoisted.
         self.groups = [list(group) for group in slices]
+        self.reads_input = program.plan.hoist == "none"
         self.slices = [[self.program.hoisted[i] for i in group] for group in slices]
 
     @property
@@ -85,7 +86,9 @@ def sizes_of(cell: Cell, inputs: Inputs) -> dict[str, int]:
     """The width of every axis."""
     program = cell.program
     sizes = {program.spec.state_axes[s]: v.shape[-1] for s, v in zip(program.spec.states, inputs.states, strict=True)}
-    for group, tensor in zip(cell.slices, inputs.slices, strict=True):
+    if cell.reads_input:
+        sizes["I"] = inputs.slices[0].shape[-1]
+    for group, tensor in zip(cell.slices, inputs.slices, strict=False):
         axes = [cell.axis(node) for node in group]
         if axes[0] and axes[0] not in sizes and len(set(axes)) == 1:
             sizes[axes[0]] = tensor.shape[-1] // len(axes)
@@ -101,8 +104,10 @@ def sizes_of(cell: Cell, inputs: Inputs) -> dict[str, int]:
 
 
 def _enter_common(cell: Cell, memory: Memory, inputs: Inputs) -> None:
-    """Vectors and masks: the same in both directions."""
+    """The input, vectors and masks: the same in both directions."""
     program = cell.program
+    if cell.reads_input:
+        memory.sequence(Place("x", "x", "I"), inputs.slices[0])
     for index, tensor in enumerate(inputs.fixed):
         memory.vector(Place("fixed", str(index), cell.axis(program.fixed[index])), tensor)
     for extra, tensor in zip(program.spec.extras, inputs.extras, strict=True):
@@ -178,7 +183,7 @@ def _state_memory(
             memory.sequence(after, whole[rows.batch :])
             sequences[state] = whole[:count]
             if output:
-                y = whole
+                y = whole[rows.batch :]
             continue
         if not output and not kept:
             memory.scratch((before, after), 2)
@@ -236,6 +241,7 @@ def backward(
     kept: Sequence[Tensor],
     output_gradient: Tensor,
     final_gradients: Sequence[Tensor],
+    input_wanted: bool = True,
 ) -> Gradients:
     """Gradients of all inputs; output_gradient (N, size), final_gradients (B, size) per state, contiguous.
 
@@ -248,7 +254,10 @@ def backward(
     memory = Memory(like.dtype, rows.batch, sizes)
     threads = threads_for(rows.batch, _work(cell, inputs))
     _enter_common(cell, memory, inputs)
-    slices = [torch.empty(part.shape, dtype=part.dtype) for part in inputs.slices]
+    slices = [] if cell.reads_input else [torch.empty(part.shape, dtype=part.dtype) for part in inputs.slices]
+    if program.reads_input:
+        slices = [torch.empty(inputs.slices[0].shape, dtype=like.dtype)]
+        memory.sequence(Place("input gradient", "x", "I"), slices[0])
     for index, (number, column) in cell.columns(sizes).items():
         axis = cell.axis(program.hoisted[index])
         memory.sequence(Place("hoisted gradient", str(index), axis), slices[number], column)
@@ -265,9 +274,12 @@ def backward(
     count = output_gradient.shape[0]
     pieces: list[Tensor] = []
     for number, (stack, matrix) in enumerate(zip(program.stacks, inputs.matrices, strict=True)):
-        if stack.shared:
-            where, column = cell.columns(sizes)[stack.addends[0]]
+        if stack.addend is not None:
+            where, column = cell.columns(sizes)[stack.addend]
             pieces.append(slices[where][:, column : column + matrix.shape[1]])
+            continue
+        if stack.twin is not None:
+            pieces.append(like)
             continue
         whole = like.new_empty(count, matrix.shape[1])
         column = 0
@@ -295,9 +307,22 @@ def backward(
             line.initial_gradient = initial[-1].data_ptr()
         states.append(line)
     execute(prepared, memory, rows, states, threads, backward=True)
+    for number, stack in enumerate(program.stacks):
+        if stack.twin is not None:
+            other, first = stack.twin
+            column = sum(sizes[axis] for axis in program.stacks[other].piece_axes[:first])
+            pieces[number] = pieces[other][:, column : column + inputs.matrices[number].shape[1]]
     matrices = []
-    for stack, piece in zip(program.stacks, pieces, strict=True):
+    for stack, piece, matrix in zip(program.stacks, pieces, inputs.matrices, strict=True):
+        if stack.operand.kind == "x":
+            matrices.append(inputs.slices[0].t() @ piece)
+            if input_wanted:
+                part = piece @ matrix.t()
+                slices = [slices[0].add_(part)] if slices else [part]
+            continue
         operand = sequences[stack.operand.name] if stack.operand.kind == "in" else kept[int(stack.operand.name)]
         matrices.append(operand.t() @ piece)
+    if cell.reads_input and not (slices and input_wanted):
+        slices = [like.new_zeros(0)]
     fixed = [total.sum(0)[: tensor.shape[0]] for total, tensor in zip(totals, inputs.fixed, strict=True)]
     return Gradients(slices, fixed, matrices, before, initial)

@@ -19,15 +19,18 @@ from recurra.kernels.cpu.compiler import ENGINE, ISAS, build, digest, engine_sou
 from recurra.kernels.cpu.emit import HEADER, source
 from recurra.kernels.cpu.program import CellProgram
 from recurra.kernels.cpu.schedule import Schedule
+from recurra.kernels.plan import Hoist
 
-__all__ = ["PROGRAMS", "cell_key", "cell_sources", "isas", "prebuild", "schedules", "variants"]
+__all__ = ["HOISTS", "PROGRAMS", "cell_key", "cell_sources", "isas", "prebuild", "schedules", "variants"]
 
-PROGRAMS = ("forward", "infer", "backward", "step")
+# Input products before the loop or inside it: the first is for few rows, the second for many and for single steps.
+HOISTS: tuple[Hoist, ...] = ("products", "none")
+PROGRAMS = ("forward", "infer", "backward")
 
 
 def schedules(program: CellProgram) -> dict[str, Schedule]:
     """Every program of a cell by name."""
-    return {name: program.stepwise.schedule if name == "step" else getattr(program, name) for name in PROGRAMS}
+    return {name: getattr(program, name) for name in PROGRAMS}
 
 
 def cell_key(text: str, real: str = "float") -> str:
@@ -54,9 +57,10 @@ def cell_sources() -> str:
     found: dict[str, str] = {}
     for name in CELLS:
         for spec in variants(CELLS[name]().spec):
-            programs = schedules(CellProgram(spec))
-            key = cell_key(source(programs, "cell"))
-            found[key] = f"// {spec.name}\n{source(programs, f'cell_{key}')}"
+            for hoist in HOISTS:
+                programs = schedules(CellProgram(spec, hoist))
+                key = cell_key(source(programs, "cell"))
+                found[key] = f"// {spec.name}\n{source(programs, f'cell_{key}')}"
     return HEADER + "\n".join(found.values())
 
 

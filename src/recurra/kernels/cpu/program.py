@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 from recurra.equations.derive import gradient, seed
 from recurra.equations.expr import Expr, const, is_scalar, make, substitute, topological
@@ -17,9 +16,9 @@ from recurra.equations.ops import OPS
 from recurra.equations.simplify import simplify
 from recurra.equations.spec import CellSpec
 from recurra.kernels.cpu.schedule import Place, Product, Schedule, Target, expensive, spread_rows
-from recurra.kernels.plan import Plan
+from recurra.kernels.plan import Hoist, Plan
 
-__all__ = ["CellProgram", "StackLayout", "StepProgram"]
+__all__ = ["CellProgram", "StackLayout"]
 
 
 @dataclass(frozen=True)
@@ -30,9 +29,10 @@ class StackLayout:
     operand: Place
     operand_axis: str
     piece_axes: tuple[str, ...]
-    # The gradients of its pieces are those of the hoisted terms they are added to: one buffer serves both.
-    shared: bool
-    addends: tuple[int, ...]
+    # The gradients of its pieces are those of the hoisted terms they are added to (the first of these), or of pieces of
+    # another stack (which, and from which piece on): one buffer serves both.
+    addend: int | None = None
+    twin: tuple[int, int] | None = None
 
 
 class CellProgram:
@@ -42,28 +42,28 @@ class CellProgram:
     kept: what `forward` stores for `backward`, by place. sequences: the states whose values before every step are kept.
     """
 
-    def __init__(self, spec: CellSpec) -> None:
+    def __init__(self, spec: CellSpec, hoist: Hoist = "products") -> None:
         self.spec = spec
-        self.plan = Plan(spec, "products")
+        self.plan = Plan(spec, hoist)
         self._body = _Body(self.plan)
         body = self._body
         self.hoisted, self.fixed = body.hoisted, body.fixed
         self._differentiate()
         operands = {k: Place("kept", str(self.kept.index(o)), body.axis(o)) for k, o in body.kept_operands(self.kept)}
-        late = [Target(node, self._place(node)) for node in self.kept if node not in body.operand_nodes]
+        late = [Target(node, self._place(node)) for node in self.kept if node not in body.operands]
         must = [Target(node, operands[k]) for k, node in enumerate(body.operands) if k in operands]
         self.forward = body.schedule([*must, *body.root_targets()], operands, late)
-        scratch = {k: Place("operand", str(k), body.axis(o)) for k, o in enumerate(body.operands) if o.op != "state"}
+        scratch = {k: Place("operand", str(k), body.axis(o)) for k, o in enumerate(body.operands) if o.args}
         must = [Target(body.operands[k], place) for k, place in scratch.items()]
         self.infer = body.schedule([*must, *body.root_targets()], scratch)
         self.stacks = tuple(
             StackLayout(
                 tuple(str(matrix.value) for matrix in stack.matrices),
-                operands.get(k, Place("in", str(body.operands[k].value))),
+                operands.get(k) or body.leaves[body.operands[k]],
                 body.axis(body.operands[k]) or "H",
                 tuple(body.axis(product) or "H" for product in stack.products),
-                k in self._shared,
-                tuple(body.hoisted.index(addend) for addend in stack.addends),
+                body.hoisted.index(stack.addends[0]) if k in self._shared else None,
+                self._twins.get(k),
             )
             for k, stack in enumerate(self.plan.stacks)
         )
@@ -95,9 +95,12 @@ class CellProgram:
             carried = seed(f"carry {state}")
             arrive(root, carried + seed("output") if state == spec.output else carried)
         for k, operand in enumerate(body.written[len(spec.states) :]):
-            arrive(operand, seed(f"operand {k}"))
+            # What the products pass on to the input is computed for all steps at once, after the loop.
+            if operand.op != "input":
+                arrive(operand, seed(f"operand {k}"))
         outputs = {node: part for node, part in outputs.items() if node.op != "const"}
-        wanted = [*body.state_leaves, *body.piece_leaves, *body.hoisted_leaves, *body.fixed_leaves]
+        inputs = [spec.symbol("x")]
+        wanted = [*body.state_leaves, *body.piece_leaves, *body.hoisted_leaves, *body.fixed_leaves, *inputs]
         raw = gradient(outputs, wanted)
         found = spread_rows(simplify([const(0.0) if part is None else part for part in raw]))
         found = simplify(found)
@@ -105,12 +108,15 @@ class CellProgram:
         self.kept: list[Expr] = []
         self.sequences: set[str] = {str(o.value) for o in body.operands if o.op == "state"}
         for operand in body.operands:
-            if operand.op != "state" and operand not in self.kept:
+            if operand.args and operand not in self.kept:
                 self.kept.append(operand)
         frontier = _frontier(found)
         for node in sorted(frontier, key=lambda node: not expensive(node)):
             self._keep(node, self.kept, self.sequences)
         self._shared = self._shared_stacks()
+        self._twins = self._twin_stacks()
+        # Whether the cell reads its input outside of products, where these are part of the loop.
+        self.reads_input = raw[-1] is not None and self.plan.hoist == "none"
 
     def _shared_stacks(self) -> set[int]:
         """Stacks whose pieces have the very gradients of the hoisted terms that they are added to, side by side."""
@@ -123,6 +129,18 @@ class CellProgram:
             beside = any(stack.addends == run[i : i + len(pieces)] for run in runs for i in range(len(run)))
             if addends and beside and all(a is b for a, b in zip(pieces, addends, strict=True)):
                 found.add(k)
+        return found
+
+    def _twin_stacks(self) -> dict[int, tuple[int, int]]:
+        """Stacks whose pieces have the gradients of pieces of a product of the input, side by side: which, from where."""
+        body = self._body
+        rows = [[self._gradients[body.pieces[product]] for product in stack.products] for stack in self.plan.stacks]
+        found = {}
+        for k, own in enumerate(rows):
+            for j, other in enumerate(rows):
+                first = next((i for i in range(len(other)) if other[i : i + len(own)] == own), None)
+                if body.operands[j].op == "input" != body.operands[k].op and first is not None:
+                    found[k] = (j, first)
         return found
 
     def _keep(self, node: Expr, kept: list[Expr], sequences: set[str]) -> None:
@@ -166,6 +184,9 @@ class CellProgram:
         for index, leaf in enumerate(body.fixed_leaves):
             place = Place("fixed gradient", str(index), body.leaves_axis(leaf))
             targets.append(Target(self._gradients[leaf], place, total=True))
+        if self.reads_input:
+            leaf = spec.symbol("x")
+            targets.append(Target(self._gradients[leaf], Place("input gradient", "x", "I")))
         products = []
         for k, stack in enumerate(self.plan.stacks):
             operand_axis = body.axis(body.operands[k])
@@ -174,9 +195,13 @@ class CellProgram:
             if k in self._shared:
                 index = body.hoisted.index(stack.addends[0])
                 first = Place("hoisted gradient", str(index), first.axis)
+            elif k in self._twins:
+                first = Place("piece gradient", ".".join(map(str, self._twins[k])), first.axis)
             else:
                 for i, (product, value) in enumerate(zip(stack.products, needs, strict=True)):
                     targets.append(Target(value, Place("piece gradient", f"{k}.{i}", body.axis(product))))
+            if body.operands[k].op == "input":
+                continue
             leaf = seed(f"operand {k}")
             axes[leaf] = operand_axis
             out = Place("operand gradient", str(k), operand_axis)
@@ -185,35 +210,6 @@ class CellProgram:
             value = self._gradients[spec.symbol(state)]
             targets.append(Target(value, Place("back", state, spec.state_axes[state])))
         return Schedule(*_direct(targets, leaves, products), _Axes(body, axes))
-
-    @cached_property
-    def stepwise(self) -> StepProgram:
-        """The program that takes x step by step."""
-        return StepProgram(self.spec)
-
-
-class StepProgram:
-    """One step that computes everything, the input products too.
-
-    stacks: per product the matrices by name with the axes of their rows; fixed: the vectors it reads, nodes of `plan`.
-    """
-
-    def __init__(self, spec: CellSpec) -> None:
-        self.spec = spec
-        self.plan = Plan(spec, "none")
-        body = _Body(self.plan)
-        self.fixed = body.fixed
-        self.axis = body.axis
-        scratch = {
-            k: Place("operand", str(k), body.axis(o))
-            for k, o in enumerate(body.operands)
-            if o.op not in ("state", "input")
-        }
-        must = [Target(body.operands[k], place) for k, place in scratch.items()]
-        self.schedule = body.schedule([*must, *body.root_targets()], scratch)
-        self.stacks = tuple(
-            tuple((str(m.value), spec.params[str(m.value)]) for m in stack.matrices) for stack in self.plan.stacks
-        )
 
 
 def _direct(
@@ -271,13 +267,12 @@ class _Body:
         self.written = substitute([*plan.roots, *operands], boundary)
         every = simplify(spread_rows(self.written))
         self.roots, self.operands = every[: len(plan.roots)], every[len(plan.roots) :]
-        self.operand_nodes = {node for node in self.operands if node.op != "state"}
         self.state_leaves = [spec.symbol(state) for state in spec.states]
         self.piece_leaves = list(self.pieces.values())
         self.hoisted_leaves = list(self.leaf_of.values())
         self.fixed_leaves = list(fixed_of.values())
         # In memory at any time, in both directions.
-        self.always = {*self.fixed_leaves, *(spec.symbol(extra.name) for extra in spec.extras)}
+        self.always = {spec.symbol("x"), *self.fixed_leaves, *(spec.symbol(extra.name) for extra in spec.extras)}
         # In memory in the forward pass only.
         self.inputs = {*self.hoisted_leaves, *self.piece_leaves}
         self.leaves: dict[Expr, Place] = {spec.symbol(s): Place("in", s, a) for s, a in spec.state_axes.items()}

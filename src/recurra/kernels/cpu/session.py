@@ -21,12 +21,14 @@ __all__ = ["Live", "Stepper"]
 class Stepper:
     """Runs a cell forward from given states; for as long as the parameters do not change.
 
+    compiled: with the input products inside the loop.
+
     params: by name, as they are now. extras: (1, size) each.
     """
 
     def __init__(self, compiled: Compiled, params: Mapping[str, Tensor], extras: Sequence[Tensor]) -> None:
         self.compiled = compiled
-        self.program = compiled.program.stepwise
+        self.program = compiled.program
         spec = self.program.spec
         like = next(iter(params.values()))
         self.dtype = like.dtype
@@ -39,9 +41,9 @@ class Stepper:
         leaves = {spec.symbol(name): value.detach() for name, value in params.items()}
         self.fixed = [value.contiguous() for value in evaluate(self.program.fixed, leaves)]
         # Per stack, its matrices as the engine wants them; a parameter is (rows, columns) and reads its columns.
-        self.weights = [[_packed(params[name]) for name, _ in stack] for stack in self.program.stacks]
+        self.weights = [[_packed(params[name]) for name in stack.matrices] for stack in self.program.stacks]
         self._runs: dict[int, _Run] = {}
-        self.work = sum(params[name].numel() for stack in self.program.stacks for name, _ in stack)
+        self.work = sum(params[name].numel() for stack in self.program.stacks for name in stack.matrices)
 
     def run(self, x: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """x (B, T, I), states (B, size) each -> outputs (B, T, size) and the states after; all contiguous, T >= 1."""
@@ -79,14 +81,13 @@ class _Run:
         for state, axis in spec.state_axes.items():
             before, after = Place("in", state, axis), Place("out", state, axis)
             memory.scratch((before,) if state == spec.output else (before, after), 2)
-        for place in program.schedule.places:
+        for place in program.infer.places:
             if place not in memory.index:
                 memory.scratch((place,), 2 if place.kind == "operand" else 1)
-        self.prepared = Prepared(program.schedule, stepper.compiled.functions["step"], memory)
+        self.prepared = Prepared(program.infer, stepper.compiled.functions["infer"], memory)
         for position, product in self.prepared.products:
             stack = program.stacks[product.stack]
-            depth = stepper.sizes[stack[0][1][1]]
-            self.prepared.weights(position, depth, stepper.weights[product.stack])
+            self.prepared.weights(position, stepper.sizes[stack.operand_axis], stepper.weights[product.stack])
         self.values = (abi.Value * len(memory.values))(*memory.values)
         self.x, self.y = self.values[memory.index[x]], self.values[memory.index[y]]
         self.states = (abi.State * len(spec.states))()

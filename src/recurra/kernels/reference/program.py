@@ -97,6 +97,10 @@ class _Writer:
     def source(self) -> str:
         plan, spec = self.plan, self.plan.spec
         self.names[spec.symbol("x")] = "x"
+        if plan.hoist == "none":
+            # Then the step reads the input itself.
+            self.sliced["x"] = None
+            self.slice_of["x"] = (spec.symbol("x"),)
         for leaf in (*spec.states, *(extra.name for extra in spec.extras)):
             self.names[spec.symbol(leaf)] = self._unique(leaf)
         for stack in plan.input_stacks:
