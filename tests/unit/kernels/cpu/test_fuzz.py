@@ -118,10 +118,12 @@ def run(layer, backend, dtype, call):
     inputs = {"x": x, **dict(layer.named_parameters())}
     inputs |= {f"state {number}": leaf for number, leaf in enumerate(leaves(state) if state else ())}
     inputs = {name: value for name, value in inputs.items() if value.requires_grad}
-    ends = [value for value in found.values() if value.requires_grad]
+    # A weight for each result, whether a backend says that a gradient could come from there or not.
+    ends = [(value, random(*value.shape)) for value in found.values()]
+    ends = [(value, weight) for value, weight in ends if value.requires_grad]
     if inputs and ends:
-        weights = [random(*value.shape) for value in ends]
-        gradients = torch.autograd.grad(ends, list(inputs.values()), weights, allow_unused=True)
+        values, weights = zip(*ends, strict=True)
+        gradients = torch.autograd.grad(values, list(inputs.values()), weights, allow_unused=True)
         for (name, value), gradient in zip(inputs.items(), gradients, strict=True):
             found[f"gradient of {name}"] = torch.zeros_like(value) if gradient is None else gradient
     return found
