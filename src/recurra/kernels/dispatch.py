@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from recurra.base.errors import NoBackend, message, nearest
@@ -13,14 +14,15 @@ from recurra.equations.spec import CellSpec
 from recurra.kernels.cpu.backend import Native
 from recurra.kernels.cpu.session import Stepper
 from recurra.kernels.reference.backend import Reference
-from recurra.kernels.request import Backend, Request
+from recurra.kernels.request import Backend, FusedLayout, Request
+from recurra.kernels.scan.backend import Scan
 from recurra.kernels.torchnn import TorchNN
 
-__all__ = ["BACKENDS", "choose", "run", "stepper"]
+__all__ = ["BACKENDS", "choose", "name_of", "run", "run_in_graph", "run_outside_graph", "stepper"]
 
 # Fastest first; the reference takes everything. A new engine is one entry here.
 native = Native()
-BACKENDS: list[Backend] = [native, TorchNN(), Reference()]
+BACKENDS: list[Backend] = [native, TorchNN(), Scan(), Reference()]
 
 _shown: set[str] = set()
 
@@ -50,6 +52,40 @@ def run(request: Request, only: str | None = None) -> tuple[Tensor, tuple[Tensor
     if "plan" in os.environ.get("RECURRA_SHOW", "").split(","):
         _show(request, backend, reasons)
     return backend.run(request)
+
+
+# Requests of compiled graphs name their spec by a string, as a graph holds tensors and plain values only.
+_named: dict[str, tuple[CellSpec, FusedLayout | None]] = {}
+
+
+def name_of(spec: CellSpec, fused: FusedLayout | None) -> str:
+    """A name for a spec in compiled graphs."""
+    name = f"{spec.name}:{id(spec)}"
+    _named[name] = spec, fused
+    return name
+
+
+@torch.compiler.allow_in_graph
+def run_in_graph(
+    name: str,
+    params: list[Tensor],
+    x: Tensor,
+    state: list[Tensor],
+    initial: list[Tensor],
+    extras: list[Tensor],
+    only: str | None,
+) -> list[Tensor]:
+    """`run` for torch.compile, which does not look inside: tensors in the order of the spec -> output, final states."""
+    spec, fused = _named[name]
+    named = dict(zip(spec.params, params, strict=True))
+    masks = {extra.name: value for extra, value in zip(spec.extras, extras, strict=True)}
+    request = Request(spec, named, x, tuple(state), tuple(initial), extras=masks, fused=fused)
+    y, final = choose(request, only)[0].run(request)
+    return [y, *final]
+
+
+# Where rows end early or restart, what is computed depends on values, which a graph cannot know: it breaks there.
+run_outside_graph = torch.compiler.disable(run)
 
 
 def stepper(spec: CellSpec, params: Mapping[str, Tensor], extras: Sequence[Tensor], only: str | None) -> Stepper | None:

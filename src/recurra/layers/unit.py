@@ -100,6 +100,7 @@ class Unit(nn.Module):
         if not self.spec.params:
             raise ConfigError(message("Recurrent", f"{cell.name} has no parameters", hint="a layer learns something."))
         self.sizes = {axis: size for axis, size in sizes.items() if axis in self.spec.axes}
+        self._state_type = state_type(self.spec.name, self.spec.states)
         self.recurrent_dropout = recurrent_dropout
         self.weight_drop = weight_drop
         self.zoneout = _zoneout(zoneout, self.spec)
@@ -110,6 +111,7 @@ class Unit(nn.Module):
             dropped = with_recurrent_dropout(cell.spec)
             dropped = with_projection(dropped) if "P" in sizes else dropped
         self._spec_train = with_zoneout(dropped, self.zoneout) if self.zoneout else dropped
+        self._graph_names = self._name_specs()
         self.state_sizes = tuple(self.sizes[self.spec.state_axes[state]] for state in self.spec.states)
         self._register(initializers or {}, generator)
         self.initial = (
@@ -121,11 +123,21 @@ class Unit(nn.Module):
     @property
     def state_type(self) -> Any:
         """The NamedTuple of the states."""
-        return state_type(self.spec.name, self.spec.states)
+        return self._state_type
 
     def __getstate__(self) -> dict[str, Any]:
-        # A copy has other parameters, so what was packed is not for it.
-        return {**self.__dict__, "_packed": None}
+        # A copy has other parameters, so what was packed is not for it; a class made at run time has no place to be found.
+        return {**self.__dict__, "_packed": None, "_state_type": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._state_type = state_type(self.spec.name, self.spec.states)
+        self._graph_names = self._name_specs()
+
+    def _name_specs(self) -> list[str]:
+        """What compiled graphs call the equations in evaluation and in training."""
+        specs = (self._spec_eval, self._spec_train)
+        return [dispatch.name_of(spec, self.fused if spec is self.spec else None) for spec in specs]
 
     @property
     def draws(self) -> bool:
@@ -192,20 +204,18 @@ class Unit(nn.Module):
             # A restart before the first step is a matter of the initial state, and every backend can do that.
             state = restart(state, initial, resets[:, 0])
             later = resets[:, 1:]
-            resets = functional.pad(later, (1, 0)) if bool(later.any()) else None
+            resets = functional.pad(later, (1, 0)) if torch.compiler.is_compiling() or bool(later.any()) else None
         spec = self._spec_train if self.training else self._spec_eval
-        request = Request(
-            spec,
-            self._dropped() if self.training and self.weight_drop else self.named(),
-            x,
-            tuple(state),
-            tuple(initial),
-            lengths,
-            resets,
-            self._extras(spec, x.shape[1], batch),
-            self.fused if spec is self.spec else None,
-        )
-        y, final = dispatch.run(request, self.backend)
+        params = self._dropped() if self.training and self.weight_drop else self.named()
+        extras = self._extras(spec, x.shape[1], batch)
+        fused = self.fused if spec is self.spec else None
+        if torch.compiler.is_compiling() and lengths is None and resets is None:
+            parts = list(params.values()), x, list(state), list(initial), list(extras.values())
+            y, *final = dispatch.run_in_graph(self._graph_names[spec is self._spec_train], *parts, self.backend)
+            return y, self.state_type(*final)
+        request = Request(spec, params, x, tuple(state), tuple(initial), lengths, resets, extras, fused)
+        run = dispatch.run_outside_graph if torch.compiler.is_compiling() else dispatch.run
+        y, final = run(request, self.backend)
         return y, self.state_type(*final)
 
     def _dropped(self) -> dict[str, Tensor]:

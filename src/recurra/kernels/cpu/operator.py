@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -69,19 +68,22 @@ class Loop:
         return [heights.setdefault(at, torch.empty(0)) if isinstance(at, str) else kinds[kind][at] for kind, at in self.routes]
 
 
-_LOOPS: WeakKeyDictionary[CellSpec, dict[Hoist, tuple[str, Loop]]] = WeakKeyDictionary()
+_LOOPS: dict[tuple[object, ...], tuple[str, Loop]] = {}
 _KEYS: dict[str, Loop] = {}
 
 
 def loop_of(spec: CellSpec, hoist: Hoist) -> tuple[str, Loop]:
-    """The loop of a spec and the name under which the operators find it: a hash of what it computes."""
-    known = _LOOPS.setdefault(spec, {})
-    if hoist not in known:
+    """The loop of a spec and the name under which the operators find it: a hash of what it computes.
+
+    Each layer has a spec of its own; those that say the same, letter by letter, share one loop.
+    """
+    said = (spec.states, tuple(spec.after.items()), spec.names, tuple(spec.params.items()))
+    whole = (*said, tuple(spec.state_axes.items()), spec.extras, hoist)
+    if whole not in _LOOPS:
         loop = Loop(spec, hoist)
         key = f"{spec.name}_{cell_key(source(schedules(loop.native), 'cell') + loop.work.source)}"
-        # Specs that say the same with the same names (each layer with options has its own) share one loop.
-        known[hoist] = key, _KEYS.setdefault(key, loop)
-    return known[hoist]
+        _LOOPS[whole] = key, _KEYS.setdefault(key, loop)
+    return _LOOPS[whole]
 
 
 def _rows(steps: int, batch: int, lengths: Tensor | None, resets: Tensor | None) -> Rows:
