@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping, Sequence
 from ctypes import c_int64, c_void_p
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -145,6 +145,8 @@ class Prepared:
                 line.piece_count, line.widths, line.outputs = len(outputs), widths, outputs
                 self.code[position] = line
                 self.products.append((position, part))
+        if _overtakes(schedule):
+            self.code[0].barrier = 1
 
     def _array(self, numbers: Sequence[int]) -> ctypes.Array[c_int64]:
         made = (c_int64 * len(numbers))(*numbers)
@@ -157,6 +159,21 @@ class Prepared:
         self.held += [made, *packed]
         self.code[position].depth = depth
         self.code[position].packed = made
+
+
+def _overtakes(schedule: Schedule) -> bool:
+    """Whether a step writes a state, before it first waits for anyone, that a product reads.
+
+    Its buffer is the one that the step before read from, and another thread may still be there.
+    """
+    read = {part.operand for part in schedule.instructions if isinstance(part, Product)}
+    for part in schedule.instructions:
+        if isinstance(part, Product):
+            return False
+        stored = [target.place for sweep in part.passes for target in sweep.stores]
+        if any(place.kind == "out" and replace(place, kind="in") in read for place in stored):
+            return True
+    return False
 
 
 def execute(
