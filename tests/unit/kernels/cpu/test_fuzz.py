@@ -32,6 +32,8 @@ FEW = [
     "scalars_added",
     "product_is_a_state_too",
     "states_change_places",
+    # It writes a state before its first product, which reads that state.
+    "state_free_next",
 ]
 # Where one comparison decides, rounding in the last digit of eight may decide otherwise.
 JUMP = {"rows_and_choices", "chosen_numbers"}
