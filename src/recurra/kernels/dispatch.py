@@ -74,12 +74,13 @@ def run_in_graph(
     initial: list[Tensor],
     extras: list[Tensor],
     only: str | None,
+    recompute: bool,
 ) -> list[Tensor]:
     """`run` for torch.compile, which does not look inside: tensors in the order of the spec -> output, final states."""
     spec, fused = _named[name]
     named = dict(zip(spec.params, params, strict=True))
     masks = {extra.name: value for extra, value in zip(spec.extras, extras, strict=True)}
-    request = Request(spec, named, x, tuple(state), tuple(initial), extras=masks, fused=fused)
+    request = Request(spec, named, x, tuple(state), tuple(initial), extras=masks, fused=fused, recompute=recompute)
     y, final = choose(request, only)[0].run(request)
     return [y, *final]
 

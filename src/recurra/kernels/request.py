@@ -33,6 +33,7 @@ class Request:
     state, initial: one tensor (B, size) per state; `initial` is what a reset goes back to.
     lengths: (B,) int64 or None; from there on the state stands still and the output is 0; x is 0 there.
     resets: (B, T) bool or None; true restarts the row before it reads step t.
+    recompute: keep only the states for the gradient and compute the rest again; backends that cannot do not.
     extras: per name of spec.extras, (B, size) or broadcastable for all steps, or (T, B, size) one per step.
     """
 
@@ -45,6 +46,7 @@ class Request:
     resets: Tensor | None = None
     extras: Mapping[str, Tensor] = field(default_factory=dict)
     fused: FusedLayout | None = None
+    recompute: bool = False
 
 
 class Backend(Protocol):

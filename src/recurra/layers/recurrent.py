@@ -57,7 +57,10 @@ class Recurrent(nn.Module):
         output_size: O, width of the output of cells that have an output layer inside (jordan); H when not given.
         initializers: initialiser name or number per parameter or family: {"U": "identity", "b.f": 2.0}.
         generator: random stream of the initial weights.
-        backend: insist on one backend ("reference", "torchnn"); by default the first that can run the call.
+        backend: insist on one backend ("native", "torchnn", "scan", "reference"); by default the first that can run
+            the call.
+        recompute: keep only the states for the gradient and compute the rest again, some steps at a time: less memory,
+            one forward pass more (the native backend; others do as always).
 
     """
 
@@ -83,6 +86,7 @@ class Recurrent(nn.Module):
         initializers: Mapping[str, str | float] | None = None,
         generator: Generator | None = None,
         backend: str | None = None,
+        recompute: bool = False,
     ) -> None:
         super().__init__()
         _check(locals())
@@ -111,6 +115,7 @@ class Recurrent(nn.Module):
                     initializers=initializers,
                     generator=generator,
                     backend=backend,
+                    recompute=recompute,
                 )
                 units.append(unit)
             output = unit.output_size * (2 if bidirectional and merge == "concat" else 1)

@@ -83,10 +83,12 @@ class Unit(nn.Module):
         initializers: Mapping[str, str | float] | None = None,
         generator: Generator | None = None,
         backend: str | None = None,
+        recompute: bool = False,
     ) -> None:
         super().__init__()
         self.cell = cell
         self.backend = backend
+        self.recompute = recompute
         self.spec = with_projection(cell.spec) if "P" in sizes else cell.spec
         for axis in self.spec.axes:
             if axis not in sizes:
@@ -211,9 +213,9 @@ class Unit(nn.Module):
         fused = self.fused if spec is self.spec else None
         if torch.compiler.is_compiling() and lengths is None and resets is None:
             parts = list(params.values()), x, list(state), list(initial), list(extras.values())
-            y, *final = dispatch.run_in_graph(self._graph_names[spec is self._spec_train], *parts, self.backend)
+            y, *final = dispatch.run_in_graph(self._graph_names[spec is self._spec_train], *parts, self.backend, self.recompute)
             return y, self.state_type(*final)
-        request = Request(spec, params, x, tuple(state), tuple(initial), lengths, resets, extras, fused)
+        request = Request(spec, params, x, tuple(state), tuple(initial), lengths, resets, extras, fused, self.recompute)
         run = dispatch.run_outside_graph if torch.compiler.is_compiling() else dispatch.run
         y, final = run(request, self.backend)
         return y, self.state_type(*final)

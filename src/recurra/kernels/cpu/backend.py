@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -16,6 +17,9 @@ from recurra.kernels.plan import Hoist
 from recurra.kernels.request import Request
 
 __all__ = ["Native", "extra_values"]
+
+# What each number type is computed in; with bfloat16 the weights of the loop stay so, and are widened as they are read.
+_COMPUTED = {torch.float32: torch.float32, torch.float64: torch.float64, torch.bfloat16: torch.float32}
 
 _said: set[str] = set()
 
@@ -34,11 +38,11 @@ class Native:
         x, dtype = request.x, request.state[0].dtype
         if x.device.type != "cpu":
             return f"it runs on the CPU, x is on {x.device}"
-        if dtype not in (torch.float32, torch.float64):
-            return f"it computes in float32 and float64, not {dtype}"
+        if dtype not in _COMPUTED:
+            return f"it has no code for {dtype}"
         if 0 in (*x.shape, *request.state[0].shape):
             return f"nothing to do, x is {tuple(x.shape)}"
-        return self._fault(request.spec, _hoist(request), dtype)
+        return self._fault(request.spec, _hoist(request), _COMPUTED[dtype])
 
     def _fault(self, spec: CellSpec, hoist: Hoist, dtype: torch.dtype) -> str | None:
         """Why there is no machine code for a cell; compiles it when it is first asked for."""
@@ -70,11 +74,20 @@ class Native:
 
     def run(self, request: Request) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Outputs (B, T, size) and the final state."""
+        if torch.is_autocast_enabled("cpu"):
+            return _autocast(self, request)
+        if request.state[0].dtype == torch.bfloat16:
+            return _widened(self, request)
+        return self._run(request)
+
+    def _run(self, request: Request, half: bool = False) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """In the number type of the request; `half`: with the loop's weights rounded to bfloat16."""
         key, loop = loop_of(request.spec, _hoist(request))
         x = request.x
         packed = loop.work.pack(request.params)
         matrices, fixed = loop.sort(packed)
         fixed = [part.contiguous() for part in fixed]
+        matrices = [part.to(torch.bfloat16) for part in matrices] if half else matrices
         if request.lengths is not None and bool((request.lengths < x.shape[1]).any()):
             return _ragged(key, loop, request, packed, matrices, fixed)
         # Rows in time order, two axes: with three, torch adds the bias in a pass of its own.
@@ -84,6 +97,30 @@ class Native:
         extras = extra_values(request)
         y, final = _call(key, request, slices, fixed, matrices, request.state, request.initial, extras, None, resets)
         return y.view(x.shape[1], x.shape[0], -1).transpose(0, 1), final
+
+
+def _cast(request: Request, dtype: torch.dtype) -> Request:
+    """The request with every number in `dtype`."""
+    params = {name: value.to(dtype) for name, value in request.params.items()}
+    extras = {name: value.to(dtype) for name, value in request.extras.items()}
+    state, initial = (tuple(part.to(dtype) for part in group) for group in (request.state, request.initial))
+    return replace(request, params=params, x=request.x.to(dtype), state=state, initial=initial, extras=extras)
+
+
+def _widened(native: Native, request: Request) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """bfloat16 outside, float32 inside, but for the weights, which are bfloat16 in memory."""
+    y, final = native._run(_cast(request, torch.float32), half=True)
+    return y.to(torch.bfloat16), tuple(part.to(torch.bfloat16) for part in final)
+
+
+def _autocast(native: Native, request: Request) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """As torch's own layers under autocast: computed from rounded values; the states keep their type."""
+    dtype = torch.get_autocast_dtype("cpu")
+    with torch.autocast("cpu", enabled=False):
+        rounded = _cast(_cast(request, dtype), torch.float32)
+        y, final = native._run(rounded, half=dtype == torch.bfloat16)
+        states = zip(final, request.state, strict=True)
+        return y.to(dtype), tuple(part.to(state.dtype) for part, state in states)
 
 
 def _hoist(request: Request) -> Hoist:
@@ -124,7 +161,8 @@ def _call(
     resets: Tensor | None,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     every = (*slices, *fixed, *matrices, *states, *initial)
-    keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in every)
+    wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in every)
+    keep = "nothing" if not wanted else "states" if request.recompute else "all"
     start, fresh = ([part.contiguous() for part in group] for group in (states, initial))
     steps = request.x.shape[1]
     found = run_loop(slices, fixed, matrices, start, fresh, extras, lengths, resets, steps, key, keep)

@@ -93,14 +93,22 @@ class Memory:
             self.put(place, (buffer.data_ptr(), 0, width * self.item, flip, 0, phase))
 
 
-def pack(matrix: Tensor, depth: int, width: int, strides: tuple[int, int], start: int, half: bool = False) -> Tensor:
-    """A matrix (depth, width) in the engine's layout; strides in numbers, `start` the number to begin at."""
+def pack(matrix: Tensor, column: int | None = None, width: int | None = None) -> Tensor:
+    """Columns of a matrix (depth, columns) in the engine's layout; a bfloat16 one stays so.
+
+    Any strides; all columns, or `width` of them from `column` on.
+    """
     lib = engine().library
+    half = matrix.dtype == torch.bfloat16
+    matrix = matrix.float() if half else matrix
+    depth, columns = matrix.shape
+    start, width = (column or 0) * matrix.stride(1), columns if width is None else width
     double = int(matrix.dtype == torch.float64)
     packed = torch.empty(lib.recurra_packed_bytes(double, int(half), depth, width) + 64, dtype=torch.uint8)
     aligned = packed[-packed.data_ptr() % 64 :]
     source = matrix.data_ptr() + start * matrix.element_size()
-    lib.recurra_pack(double, int(half), source, depth, width, *strides, aligned.data_ptr(), torch.get_num_threads())
+    threads = torch.get_num_threads()
+    lib.recurra_pack(double, int(half), source, depth, width, *matrix.stride(), aligned.data_ptr(), threads)
     return aligned
 
 

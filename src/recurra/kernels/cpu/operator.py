@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from recurra.equations.spec import CellSpec
+from recurra.kernels.cpu.again import backward_again
 from recurra.kernels.cpu.call import Rows
 from recurra.kernels.cpu.library import Compiled
 from recurra.kernels.cpu.emit import source
-from recurra.kernels.cpu.passes import Cell, Inputs, backward, forward, sizes_of
+from recurra.kernels.cpu.passes import Cell, Inputs, Keep, backward, forward, sizes_of, states_kept
 from recurra.kernels.cpu.prebuild import cell_key, schedules
 from recurra.kernels.cpu.program import CellProgram
 from recurra.kernels.plan import Hoist, Stack
@@ -116,27 +117,33 @@ def run_loop(
     resets: Tensor | None,
     steps: int,
     key: str,
-    keep: bool,
+    keep: str,
 ) -> list[Tensor]:
-    """Outputs (N, size), final states (B, size), and with `keep` the sequences and values for the gradient (N, width).
+    """Outputs (N, size), final states (B, size), and what is kept for the gradient, each (N, width).
+
+    keep: "nothing", "all" that the gradient needs, or the "states" only; then the rest is computed again.
 
     Where no row ends early or restarts, the values of the output state before each step are not among them: they are
     the outputs one step late, and lie in front of these in memory.
     """
     rows = _rows(steps, states[0].shape[0], lengths, resets)
     cell = _KEYS[key].cell(states[0].dtype)
-    found = forward(cell, Inputs(slices, fixed, matrices, states, initial, extras, rows), keep)
-    if not keep:
-        return [found.y, *found.final]
-    sequences = [found.sequences[state] for state in _kept_states(key, rows.plain)]
+    found = forward(cell, Inputs(slices, fixed, matrices, states, initial, extras, rows), _mode(keep))
+    sequences = [found.sequences[state] for state in _kept_states(key, rows.plain, keep)]
     return [found.y, *found.final, *sequences, *found.kept]
 
 
-def _kept_states(key: str, plain: bool) -> list[str]:
+def _mode(keep: str) -> Keep:
+    if keep not in ("nothing", "all", "states"):
+        raise ValueError(f"keep must be nothing, all or states, got {keep!r}")
+    return keep
+
+
+def _kept_states(key: str, plain: bool, keep: str) -> list[str]:
     """The states whose values before every step are kept beside the outputs."""
     program = _KEYS[key].native
-    spec = program.spec
-    return [state for state in spec.states if state in program.sequences and not (plain and state == spec.output)]
+    output = program.spec.output
+    return [state for state in states_kept(program, _mode(keep)) if not (plain and state == output)]
 
 
 @run_loop.register_fake
@@ -147,14 +154,13 @@ def _(slices, fixed, matrices, states, initial, extras, lengths, resets, steps, 
     count = slices[0].shape[0] if slices else steps * batch
     y = states[0].new_empty(count, states[0].shape[1])
     found = [y, *(torch.empty_like(state) for state in states)]
-    if keep:
-        rows = Rows(steps, batch, torch.empty(0))
-        cell = Cell(program, _KEYS[key].groups)
-        sizes = sizes_of(cell, Inputs(slices, fixed, matrices, states, initial, extras, rows))
-        for state in _kept_states(key, plain):
-            found.append(y.new_empty(count, sizes[spec.state_axes[state]]))
-        for place in program.kept_places:
-            found.append(y.new_empty(count, 1 if place.axis is None else sizes[place.axis]))
+    rows = Rows(steps, batch, torch.empty(0))
+    cell = Cell(program, _KEYS[key].groups)
+    sizes = sizes_of(cell, Inputs(slices, fixed, matrices, states, initial, extras, rows))
+    for state in _kept_states(key, plain, keep):
+        found.append(y.new_empty(count, sizes[spec.state_axes[state]]))
+    for place in program.kept_places if keep == "all" else ():
+        found.append(y.new_empty(count, 1 if place.axis is None else sizes[place.axis]))
     return found
 
 
@@ -169,6 +175,7 @@ def run_backward(
     resets: Tensor | None,
     steps: int,
     key: str,
+    keep: str,
     outputs: Sequence[Tensor],
     output_gradient: Tensor,
     final_gradients: Sequence[Tensor],
@@ -182,14 +189,17 @@ def run_backward(
     spec = loop.native.spec
     batch = states[0].shape[0]
     rows = _rows(steps, batch, lengths, resets)
-    names = _kept_states(key, rows.plain)
+    names = _kept_states(key, rows.plain, keep)
     kept = list(outputs[1 + len(spec.states) :])
     sequences = dict(zip(names, kept, strict=False))
-    if rows.plain and spec.output in loop.native.sequences:
+    if rows.plain and spec.output in states_kept(loop.native, _mode(keep)):
         sequences[spec.output] = _one_step_late(outputs[0], states[0])
     cell = loop.cell(states[0].dtype)
     inputs = Inputs(slices, fixed, matrices, states, states, extras, rows)
-    found = backward(cell, inputs, sequences, kept[len(names) :], output_gradient, final_gradients, input_wanted)
+    if keep == "states":
+        found = backward_again(cell, inputs, sequences, output_gradient, final_gradients, input_wanted)
+    else:
+        found = backward(cell, inputs, sequences, kept[len(names) :], output_gradient, final_gradients, input_wanted)
     return [*found.slices, *found.fixed, *found.matrices, *found.states, *found.initial]
 
 
@@ -207,7 +217,7 @@ def _one_step_late(outputs: Tensor, start: Tensor) -> Tensor:
 
 
 @run_backward.register_fake
-def _(slices, fixed, matrices, states, extras, lengths, resets, steps, key, outputs, output_gradient, final_gradients, input_wanted):  # noqa: ANN001, ANN202
+def _(slices, fixed, matrices, states, extras, lengths, resets, steps, key, keep, outputs, output_gradient, final_gradients, input_wanted):  # noqa: ANN001, ANN202
     like = [*slices, *fixed, *matrices, *states, *states]
     found = [part.new_empty(part.shape) for part in like]
     if _KEYS[key].native.plan.hoist == "none" and not input_wanted:
@@ -216,13 +226,13 @@ def _(slices, fixed, matrices, states, extras, lengths, resets, steps, key, outp
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
-    slices, fixed, matrices, states, initial, extras, lengths, resets, steps, key, _ = inputs
+    slices, fixed, matrices, states, initial, extras, lengths, resets, steps, key, keep = inputs
     # No zeros for what is kept: nothing else reads it.
     ctx.set_materialize_grads(False)
     groups = (slices, fixed, matrices, states, initial, extras)
     ctx.counts = [len(group) for group in groups]
     ctx.input_wanted = any(part.requires_grad for part in slices)
-    ctx.key, ctx.steps, ctx.optional = key, steps, (lengths is not None, resets is not None)
+    ctx.key, ctx.keep, ctx.steps, ctx.optional = key, keep, steps, (lengths is not None, resets is not None)
     optional = [part for part in (lengths, resets) if part is not None]
     ctx.save_for_backward(*(tensor for group in groups for tensor in group), *optional, *output)
 
@@ -242,9 +252,8 @@ def _backward(ctx: Any, gradients: list[Tensor | None]) -> tuple[Any, ...]:
     else:
         output_gradient = arrived[0].contiguous()
         finals = [part.contiguous() for part in arrived[1:]]
-        steps, key, wanted = ctx.steps, ctx.key, ctx.input_wanted
-        given = (slices, fixed, matrices, states, extras, lengths, resets, steps, key, saved)
-        found = run_backward(*given, output_gradient, finals, wanted)
+        given = (slices, fixed, matrices, states, extras, lengths, resets, ctx.steps, ctx.key, ctx.keep, saved)
+        found = run_backward(*given, output_gradient, finals, ctx.input_wanted)
     found = list(found)
     parts = [_take(found, count) for count in ctx.counts[:5]]
     if not ctx.input_wanted:
@@ -291,7 +300,8 @@ def _eager(
     slices, fixed, matrices, states, initial = groups
     batch = states[0].shape[0]
     shapes = Inputs(slices, fixed, matrices, states, initial, extras, Rows(steps, batch, torch.empty(0)))
-    packed = loop.unsort(matrices, fixed, sizes_of(Cell(loop.native, loop.groups), shapes))
+    wide = [part.to(states[0].dtype) for part in matrices]
+    packed = loop.unsort(wide, fixed, sizes_of(Cell(loop.native, loop.groups), shapes))
     counts = [batch] * steps if lengths is None else [int((lengths > t).sum()) for t in range(steps)]
     parts = [part.split(counts) for part in slices]
     masks = [part[0].split(counts) if part.dim() == 3 else None for part in extras]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -18,7 +19,9 @@ from recurra.kernels.cpu.library import Compiled
 from recurra.kernels.cpu.program import CellProgram
 from recurra.kernels.cpu.schedule import Place
 
-__all__ = ["Cell", "Gradients", "Inputs", "Result", "backward", "forward", "sizes_of"]
+__all__ = ["Cell", "Gradients", "Inputs", "Keep", "Result", "backward", "forward", "sizes_of", "states_kept"]
+
+Keep = Literal["nothing", "all", "states"]
 
 
 @dataclass
@@ -26,7 +29,7 @@ class Inputs:
     """What the loop reads.
 
     slices: per slice of the cell (N, width), or x (N, I) where the products of the input are in the loop; fixed: vectors (w,); matrices: per stack (K, sum of widths); states,
-    initial: per state (B, size); extras: (1 or B, size), or (1, N, size) where they change from step to step.
+    initial: per state (B, size); matrices may be bfloat16 where the rest is float32; extras: (1 or B, size), or (1, N, size) where they change from step to step.
     """
 
     slices: Sequence[Tensor]
@@ -125,8 +128,20 @@ def _work(cell: Cell, inputs: Inputs) -> int:
     return sum(matrix.numel() for matrix in inputs.matrices) + 64
 
 
-def forward(cell: Cell, inputs: Inputs, keep: bool) -> Result:
-    """All steps; `keep` what the backward pass needs."""
+def states_kept(program: CellProgram, keep: Keep) -> list[str]:
+    """The states whose values before every step are kept."""
+    if keep == "states":
+        return list(program.spec.states)
+    return [state for state in program.spec.states if keep == "all" and state in program.sequences]
+
+
+def _half(inputs: Inputs) -> bool:
+    """Whether the weights of the loop are bfloat16; everything else is float32 then, sums too."""
+    return any(matrix.dtype == torch.bfloat16 for matrix in inputs.matrices)
+
+
+def forward(cell: Cell, inputs: Inputs, keep: Keep) -> Result:
+    """All steps; what is kept of them: nothing, all that the backward pass needs, or the states only."""
     program, rows = cell.program, inputs.rows
     spec = program.spec
     like = inputs.states[0]
@@ -139,13 +154,13 @@ def forward(cell: Cell, inputs: Inputs, keep: bool) -> Result:
         memory.sequence(Place("hoisted", str(index), axis), inputs.slices[number], column)
     y, sequences, carried = _state_memory(program, memory, inputs, count, keep)
     kept = []
-    if keep:
+    if keep == "all":
         for place in program.kept_places:
             tensor = like.new_empty(count, memory.width(place))
             memory.sequence(place, tensor)
             kept.append(tensor)
-    schedule = program.forward if keep else program.infer
-    name = "forward" if keep else "infer"
+    schedule = program.forward if keep == "all" else program.infer
+    name = "forward" if keep == "all" else "infer"
     _scratch(schedule.places, memory)
     prepared = Prepared(schedule, cell.compiled.functions[name], memory)
     _pack_forward(program, prepared, inputs.matrices, sizes)
@@ -159,12 +174,13 @@ def forward(cell: Cell, inputs: Inputs, keep: bool) -> Result:
         if rows.resets is not None:
             line.initial = initial.data_ptr()
         states.append(line)
-    execute(prepared, memory, rows, states, threads_for(rows.batch, _work(cell, inputs)))
+    threads = threads_for(rows.batch, _work(cell, inputs))
+    execute(prepared, memory, rows, states, threads, half=_half(inputs))
     return Result(y, final, sequences, kept)
 
 
 def _state_memory(
-    program: CellProgram, memory: Memory, inputs: Inputs, count: int, keep: bool
+    program: CellProgram, memory: Memory, inputs: Inputs, count: int, keep: Keep
 ) -> tuple[Tensor, dict[str, Tensor], set[str]]:
     """Where each state lives before and after a step; the outputs, the kept sequences, and the states to be copied."""
     spec, rows, like = program.spec, inputs.rows, inputs.states[0]
@@ -175,7 +191,7 @@ def _state_memory(
         axis = spec.state_axes[state]
         width = memory.sizes[axis]
         before, after = Place("in", state, axis), Place("out", state, axis)
-        output, kept = state == spec.output, keep and state in program.sequences
+        output, kept = state == spec.output, state in states_kept(program, keep)
         if (output or kept) and rows.plain:
             # One buffer with a step more: the values after a step are those before the next one.
             whole = like.new_empty(count + rows.batch, width)
@@ -216,10 +232,8 @@ def _pack_forward(program: CellProgram, prepared: Prepared, matrices: Sequence[T
         matrix = matrices[product.stack]
         parts, column = [], 0
         for axis in program.stacks[product.stack].piece_axes:
-            width = sizes[axis]
-            start = column * matrix.stride(1)
-            parts.append(pack(matrix, matrix.shape[0], width, (matrix.stride(0), matrix.stride(1)), start))
-            column += width
+            parts.append(pack(matrix, column, sizes[axis]))
+            column += sizes[axis]
         prepared.weights(position, matrix.shape[0], parts)
 
 
@@ -294,8 +308,7 @@ def backward(
     prepared = Prepared(program.backward, cell.compiled.functions["backward"], memory)
     for position, product in prepared.products:
         matrix = inputs.matrices[product.stack]
-        strides = (matrix.stride(1), matrix.stride(0))
-        prepared.weights(position, matrix.shape[1], [pack(matrix, matrix.shape[1], matrix.shape[0], strides, 0)])
+        prepared.weights(position, matrix.shape[1], [pack(matrix.t())])
     states, before, initial = [], [], []
     for state, arriving in zip(spec.states, final_gradients, strict=True):
         axis = spec.state_axes[state]
@@ -306,7 +319,7 @@ def backward(
         if rows.resets is not None:
             line.initial_gradient = initial[-1].data_ptr()
         states.append(line)
-    execute(prepared, memory, rows, states, threads, backward=True)
+    execute(prepared, memory, rows, states, threads, backward=True, half=_half(inputs))
     for number, stack in enumerate(program.stacks):
         if stack.twin is not None:
             other, first = stack.twin
@@ -317,7 +330,7 @@ def backward(
         if stack.operand.kind == "x":
             matrices.append(inputs.slices[0].t() @ piece)
             if input_wanted:
-                part = piece @ matrix.t()
+                part = piece @ matrix.t().to(piece.dtype)
                 slices = [slices[0].add_(part)] if slices else [part]
             continue
         operand = sequences[stack.operand.name] if stack.operand.kind == "in" else kept[int(stack.operand.name)]
@@ -325,4 +338,5 @@ def backward(
     if cell.reads_input and not (slices and input_wanted):
         slices = [like.new_zeros(0)]
     fixed = [total.sum(0)[: tensor.shape[0]] for total, tensor in zip(totals, inputs.fixed, strict=True)]
+    matrices = [part.to(matrix.dtype) for part, matrix in zip(matrices, inputs.matrices, strict=True)]
     return Gradients(slices, fixed, matrices, before, initial)

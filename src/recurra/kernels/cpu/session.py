@@ -31,17 +31,19 @@ class Stepper:
         self.program = compiled.program
         spec = self.program.spec
         like = next(iter(params.values()))
-        self.dtype = like.dtype
+        # bfloat16 weights are widened as they are read; states and sums are float32.
+        self.half = like.dtype == torch.bfloat16
+        self.dtype = torch.float32 if self.half else like.dtype
         self.sizes = {
             axis: size
             for name, axes in spec.params.items()
             for axis, size in zip(axes, params[name].shape, strict=True)
         }
-        self.extras = [part.contiguous() for part in extras]
+        self.extras = [part.to(self.dtype).contiguous() for part in extras]
         leaves = {spec.symbol(name): value.detach() for name, value in params.items()}
-        self.fixed = [value.contiguous() for value in evaluate(self.program.fixed, leaves)]
+        self.fixed = [value.to(self.dtype).contiguous() for value in evaluate(self.program.fixed, leaves)]
         # Per stack, its matrices as the engine wants them; a parameter is (rows, columns) and reads its columns.
-        self.weights = [[_packed(params[name]) for name in stack.matrices] for stack in self.program.stacks]
+        self.weights = [[pack(params[name].t()) for name in stack.matrices] for stack in self.program.stacks]
         self._runs: dict[int, _Run] = {}
         self.work = sum(params[name].numel() for stack in self.program.stacks for name in stack.matrices)
 
@@ -54,11 +56,6 @@ class Stepper:
                 self._runs.clear()
             run = self._runs[batch] = _Run(self, batch)
         return run(x, states)
-
-
-def _packed(matrix: Tensor) -> Tensor:
-    """A parameter (rows, columns) for products with a vector of its columns."""
-    return pack(matrix, matrix.shape[1], matrix.shape[0], (matrix.stride(1), matrix.stride(0)), 0)
 
 
 class _Run:
@@ -96,7 +93,7 @@ class _Run:
             line.size, line.carry = stepper.sizes[axis], int(state == spec.output)
         self.call = abi.Call()
         call = self.call
-        call.dtype, call.batch = int(stepper.dtype == torch.float64), batch
+        call.dtype, call.half_weights, call.batch = int(stepper.dtype == torch.float64), int(stepper.half), batch
         call.groups, call.members = threads_for(batch, stepper.work)
         call.value_count, call.values = len(memory.values), self.values
         call.instruction_count, call.code = len(self.prepared.code), self.prepared.code
