@@ -105,3 +105,5 @@ def backends(cell: str | type[Cell] | Cell) -> Iterator[str]:
         yield "native"
     if Recurrent(cell, 1, 1).units[0].fused is not None:
         yield "torchnn"
+    if Recurrent(cell, 1, 1).cell.spec.is_affine_elementwise:
+        yield "scan"

@@ -14,6 +14,7 @@ from recurra.kernels.cpu.compiler import CompileError
 from recurra.kernels.cpu.operator import Loop
 from recurra.kernels.reference.backend import Reference
 from recurra.kernels.request import Request
+from recurra.kernels.scan.backend import Scan
 from recurra.kernels.torchnn import TorchNN
 from recurra.layers import Recurrent
 
@@ -33,8 +34,8 @@ def shown(monkeypatch, capsys):
 
 @pytest.fixture
 def without_native(monkeypatch):
-    """As on a machine for which there is no machine code: torch's own operators, then the reference."""
-    monkeypatch.setattr(dispatch, "BACKENDS", [TorchNN(), Reference()])
+    """As on a machine for which there is no machine code: torch's own operators, the scan, then the reference."""
+    monkeypatch.setattr(dispatch, "BACKENDS", [TorchNN(), Scan(), Reference()])
 
 
 X = torch.zeros(2, 3, 4)
@@ -42,7 +43,7 @@ X = torch.zeros(2, 3, 4)
 
 def test_fastest_first_and_the_reference_last():
     names = [backend.name for backend in dispatch.BACKENDS]
-    assert (names[0], names[-2:]) == ("native", ["torchnn", "reference"])
+    assert (names[0], names[-3:]) == ("native", ["torchnn", "scan", "reference"])
     assert len(set(names)) == len(names)
 
 
@@ -57,8 +58,7 @@ def test_the_native_engine_runs_every_cell(name, shown):
     [
         (Recurrent("elman", 4, 5), torch.zeros(0, 3, 4), "nothing to do, x is (0, 3, 4)"),
         (Recurrent("elman", 4, 5), torch.zeros(2, 0, 4), "nothing to do, x is (2, 0, 4)"),
-        (Recurrent("elman", 4, 5).bfloat16(), X.bfloat16(), "in float32 and float64, not torch.bfloat16"),
-        (Recurrent("elman", 4, 5).half(), X.half(), "in float32 and float64, not torch.float16"),
+        (Recurrent("elman", 4, 5).half(), X.half(), "torch.float16"),
         (Recurrent("elman", 4, 5).to("meta"), X.to("meta"), "meta"),
     ],
 )
@@ -69,8 +69,8 @@ def test_what_the_native_engine_leaves_to_others(layer, x, reason, shown):
 
 
 def test_insisting_on_native_for_what_it_refuses():
-    with pytest.raises(NoBackend, match=r"native: it computes in float32 and float64, not torch.bfloat16"):
-        Recurrent("gru", 4, 5, backend="native").bfloat16()(X.bfloat16())
+    with pytest.raises(NoBackend, match=r"native: .* torch.float16"):
+        Recurrent("gru", 4, 5, backend="native").half()(X.half())
 
 
 def test_a_cell_that_cannot_be_compiled_runs_all_the_same(monkeypatch, capsys, shown):
@@ -101,8 +101,10 @@ def test_which_backend_runs_a_cell(name, shown, without_native):
     fused = name in ("lstm", "gru", "elman", "relu_rnn")
     line = shown(Recurrent(name, 4, 5), X)
     assert line.startswith(f"recurra plan: {name} (B=2, T=3, I=4, torch.float32) runs on ")
-    reason = f"reference; torchnn: the equations of {name} are not those of torch's LSTM, GRU or RNN"
-    assert line.endswith(("torchnn" if fused else reason) + "\n")
+    reason = f"; torchnn: the equations of {name} are not those of torch's LSTM, GRU or RNN"
+    no_scan = f"; scan: {name} is not affine and elementwise in what it carries from step to step"
+    scanned = CELLS[name]().spec.is_affine_elementwise
+    assert line.endswith(("torchnn" if fused else f"scan{reason}" if scanned else f"reference{reason}{no_scan}") + "\n")
     assert line.count("\n") == 1
 
 
