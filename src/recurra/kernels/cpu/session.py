@@ -50,12 +50,13 @@ class Stepper:
     def run(self, x: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """x (B, T, I), states (B, size) each -> outputs (B, T, size) and the states after; all contiguous, T >= 1."""
         batch = x.shape[0]
-        run = self._runs.get(batch)
-        if run is None:
-            if len(self._runs) >= 8:
-                self._runs.clear()
-            run = self._runs[batch] = _Run(self, batch)
-        return run(x, states)
+        # Taken out while it is in use: another thread that comes meanwhile gets memory of its own.
+        run = self._runs.pop(batch, None) or _Run(self, batch)
+        found = run(x, states)
+        if len(self._runs) >= 8:
+            self._runs.clear()
+        self._runs[batch] = run
+        return found
 
 
 class _Run:
