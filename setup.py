@@ -22,11 +22,13 @@ class BuildWithNative(build_py):
         super().run()
         if self.editable_mode:
             return
+        from recurra.cells import CELLS
         from recurra.kernels.cpu.compiler import CompileError
         from recurra.kernels.cpu.prebuild import prebuild
 
         try:
-            prebuild(Path(self.build_lib) / "recurra" / "kernels" / "cpu" / "prebuilt")
+            folder = Path(self.build_lib) / "recurra" / "kernels" / "cpu" / "prebuilt"
+            prebuild(folder, [CELLS[name]().spec for name in CELLS])
         except CompileError as error:
             self.warn(f"built without the native engine: {error}")
 

@@ -1,6 +1,6 @@
-"""What a wheel is built with: the engine and the cells of the registry, for every instruction set of the platform.
+"""What a wheel is built with: the engine and the cells it is asked for, for every instruction set of the platform.
 
-Runs without torch, from setup.py: `prebuild(folder)`.
+Runs without torch, from setup.py.
 """
 
 from __future__ import annotations
@@ -8,11 +8,10 @@ from __future__ import annotations
 import platform
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from recurra.base.errors import EquationError
-from recurra.cells import CELLS
 from recurra.equations.spec import CellSpec
 from recurra.equations.transform import with_projection, with_recurrent_dropout, with_zoneout
 from recurra.kernels.cpu.compiler import ENGINE, ISAS, build, digest, engine_sources
@@ -52,11 +51,11 @@ def variants(spec: CellSpec) -> Iterator[CellSpec]:
         return
 
 
-def cell_sources() -> str:
-    """All cells of the registry with their options, each under its key."""
+def cell_sources(specs: Iterable[CellSpec]) -> str:
+    """The cells with the options of a layer, each under its key."""
     found: dict[str, str] = {}
-    for name in CELLS:
-        for spec in variants(CELLS[name]().spec):
+    for plain in specs:
+        for spec in variants(plain):
             for hoist in HOISTS:
                 programs = schedules(CellProgram(spec, hoist))
                 key = cell_key(source(programs, "cell"))
@@ -69,11 +68,11 @@ def isas() -> list[str]:
     return list(ISAS) if platform.machine().lower() in ("x86_64", "amd64") else ["base"]
 
 
-def prebuild(folder: Path) -> list[Path]:
+def prebuild(folder: Path, specs: Iterable[CellSpec]) -> list[Path]:
     """Build into `folder`; CompileError where there is no compiler."""
     folder.mkdir(parents=True, exist_ok=True)
     mark = digest(engine_sources())
-    texts = {"engine": (ENGINE / "engine.cpp").read_text(encoding="utf-8"), "cells": cell_sources()}
+    texts = {"engine": (ENGINE / "engine.cpp").read_text(encoding="utf-8"), "cells": cell_sources(specs)}
     made = []
     with tempfile.TemporaryDirectory() as workplace:
         for isa in isas():

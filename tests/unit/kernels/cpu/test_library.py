@@ -155,10 +155,9 @@ def package(tmp_path, monkeypatch):
     """A folder as a wheel has it, with two cells for one instruction set, and no compiler from then on."""
     folder = tmp_path / "prebuilt"
     monkeypatch.setattr(prebuild, "isas", lambda: [isa()])
-    monkeypatch.setattr(prebuild, "CELLS", {name: CELLS[name] for name in ("elman", "gru")})
     # The engine takes long, and it is in the cache.
     monkeypatch.setattr(prebuild, "build", lambda text, isa, folder: compiler.build(text, isa))
-    made = prebuild.prebuild(folder)
+    made = prebuild.prebuild(folder, [CELLS[name]().spec for name in ("elman", "gru")])
     monkeypatch.setattr(library, "PREBUILT", folder)
     caches = (engine, library._prebuilt_cells)
     for memory in caches:
@@ -194,11 +193,12 @@ def test_what_a_wheel_does_not_bring_is_compiled(package, monkeypatch):
 
 
 def test_every_cell_of_the_registry_is_in_the_wheel():
-    text = prebuild.cell_sources()
+    text = prebuild.cell_sources([CELLS[name]().spec for name in CELLS])
     keys = set()
     for name in CELLS:
         for spec in prebuild.variants(CELLS[name]().spec):
-            keys.add(prebuild.cell_key(source(prebuild.schedules(CellProgram(spec)), "cell")))
+            for hoist in prebuild.HOISTS:
+                keys.add(prebuild.cell_key(source(prebuild.schedules(CellProgram(spec, hoist)), "cell")))
             assert f"// {spec.name}\n" in text
     # Their options make other programs of them, which do not share a name.
     assert len(keys) > 3 * len(CELLS)
@@ -215,9 +215,10 @@ def test_a_whole_wheel_for_one_instruction_set(python, tmp_path):
         import sys
         sys.modules["torch"] = None
         from pathlib import Path
+        from recurra.cells import CELLS
         from recurra.kernels.cpu import prebuild
         prebuild.isas = lambda: [{isa()!r}]
-        for path in prebuild.prebuild(Path({str(folder)!r})):
+        for path in prebuild.prebuild(Path({str(folder)!r}), [CELLS[name]().spec for name in CELLS]):
             print(path.stat().st_size)
         """
     )
