@@ -10,7 +10,7 @@ from recurra.cells import CELLS
 from recurra.equations.expr import Expr, is_scalar
 from recurra.equations.ops import OPS
 from recurra.equations.transform import with_recurrent_dropout, with_zoneout
-from recurra.kernels.cpu.prebuild import PROGRAMS, schedules, variants
+from recurra.kernels.cpu.prebuild import HOISTS, PROGRAMS, schedules, variants
 from recurra.kernels.cpu.program import CellProgram
 from recurra.kernels.cpu.schedule import Place, Product, Schedule, Segment, Target
 from unit.kernels.odd_cells import ODD
@@ -18,21 +18,23 @@ from unit.kernels.odd_cells import ODD
 SPECS = {spec.name + f"-{number}": spec for name in CELLS for number, spec in enumerate(variants(CELLS[name]().spec))}
 SPECS |= {name: cell().spec for name, cell in ODD.items()}
 SPECS |= {f"{name}+options": with_zoneout(with_recurrent_dropout(SPECS[name]), ("h",)) for name in ("a_run_of_terms",)}
-MADE: dict[str, CellProgram] = {}
+MADE: dict[tuple[str, str], CellProgram] = {}
 
-# What is in memory before a program begins.
+# What is in memory before a program begins. x is read where the products of the input are part of the loop.
 GIVEN = {
-    "forward": {"in", "extra", "fixed", "hoisted"},
-    "infer": {"in", "extra", "fixed", "hoisted"},
-    "step": {"in", "extra", "fixed", "x"},
-    "backward": {"in", "extra", "fixed", "carry", "output gradient", "kept"},
+    "forward": {"in", "extra", "fixed", "hoisted", "x"},
+    "infer": {"in", "extra", "fixed", "hoisted", "x"},
+    "backward": {"in", "extra", "fixed", "carry", "output gradient", "kept", "x"},
 }
 
+every_cell = pytest.mark.parametrize("cell", SPECS)
+either_way = pytest.mark.parametrize("hoist", HOISTS)
 
-def made(name: str) -> CellProgram:
-    if name not in MADE:
-        MADE[name] = CellProgram(SPECS[name])
-    return MADE[name]
+
+def made(name: str, hoist: str = "products") -> CellProgram:
+    if (name, hoist) not in MADE:
+        MADE[name, hoist] = CellProgram(SPECS[name], hoist)
+    return MADE[name, hoist]
 
 
 class Walk:
@@ -93,28 +95,25 @@ class Walk:
             self.check(arg, loads, sums)
 
 
-def schedule_of(cell: str, program: str) -> Schedule:
-    return schedules(made(cell))[program]
-
-
 @pytest.mark.parametrize("program", PROGRAMS)
-@pytest.mark.parametrize("cell", SPECS)
-def test_nothing_is_read_before_it_is_written_and_nothing_written_twice(cell, program):
-    walk = Walk(schedule_of(cell, program), GIVEN[program])
+@either_way
+@every_cell
+def test_nothing_is_read_before_it_is_written_and_nothing_written_twice(cell, hoist, program):
+    walk = Walk(schedules(made(cell, hoist))[program], GIVEN[program])
     assert set(walk.writes.values()) <= {1}
     # What is written and is no result is read: no row is stored for nobody (a sum now and then is).
-    results = {"out", "kept", "hoisted gradient", "fixed gradient", "piece gradient", "back"}
+    results = {"out", "kept", "hoisted gradient", "fixed gradient", "piece gradient", "input gradient", "back"}
     idle = {place for place in walk.writes if place.axis and place.kind not in results} - walk.reads
     assert not idle
 
 
-@pytest.mark.parametrize("cell", SPECS)
-def test_results_of_the_forward_programs(cell):
-    program = made(cell)
-    spec = program.spec
-    after = {Place("out", state, axis) for state, axis in spec.state_axes.items()}
-    for name in ("forward", "infer", "step"):
-        walk = Walk(schedule_of(cell, name), GIVEN[name])
+@either_way
+@every_cell
+def test_results_of_the_forward_programs(cell, hoist):
+    program = made(cell, hoist)
+    after = {Place("out", state, axis) for state, axis in program.spec.state_axes.items()}
+    for name in ("forward", "infer"):
+        walk = Walk(schedules(program)[name], GIVEN[name])
         results = {place for place in walk.writes if place.kind not in ("temp", "piece", "operand")}
         kept = set(program.kept_places) if name == "forward" else set()
         assert results == after | kept
@@ -125,20 +124,20 @@ def test_results_of_the_forward_programs(cell):
         assert (place.axis is None) == is_scalar(node)
 
 
-@pytest.mark.parametrize("cell", SPECS)
-def test_results_of_the_backward_program(cell):
-    program = made(cell)
+@either_way
+@every_cell
+def test_results_of_the_backward_program(cell, hoist):
+    program = made(cell, hoist)
     spec = program.spec
     walk = Walk(program.backward, GIVEN["backward"])
     wanted = {Place("back", state, axis) for state, axis in spec.state_axes.items()}
     leaves = {"hoisted gradient": program.hoisted, "fixed gradient": program.fixed}
     for kind, nodes in leaves.items():
         wanted |= {Place(kind, str(number), program.axis(node)) for number, node in enumerate(nodes)}
+    if program.reads_input:
+        wanted.add(Place("input gradient", "x", "I"))
     for number, stack in enumerate(program.stacks):
-        if stack.shared:
-            # Its pieces' gradients are those of the hoisted terms, which stand side by side in this order.
-            assert len(stack.addends) == len(stack.piece_axes)
-        else:
+        if stack.addend is None and stack.twin is None:
             wanted |= {Place("piece gradient", f"{number}.{i}", axis) for i, axis in enumerate(stack.piece_axes)}
     assert {place for place in walk.writes if place.kind not in ("temp", "operand gradient")} == wanted
     assert walk.totals == {place for place in wanted if place.kind == "fixed gradient"}
@@ -148,6 +147,15 @@ def test_results_of_the_backward_program(cell):
     assert read <= program.sequences
     assert program.sequences <= read | {place.name for place in operands if place.kind == "in"}
     assert set(program.kept_places) <= walk.reads | operands
+
+
+@every_cell
+def test_what_is_hoisted(cell):
+    # Inside the loop there is nothing that was computed before it from x.
+    assert not made(cell, "none").hoisted
+    assert all(stack.addend is None for stack in made(cell, "none").stacks)
+    reads = {place.kind for place in made(cell, "products").forward.places}
+    assert "x" not in reads
 
 
 # Numbers of width H that the gradient needs, per unit and step, beside the states before each step.
@@ -207,17 +215,17 @@ def test_shape_of_a_step(cell, infer, backward):
     assert shape(program.forward) == infer
 
 
+@either_way
 @pytest.mark.parametrize("cell", CELLS)
-def test_products_are_those_of_the_plan(cell):
-    program = made(f"{cell}-0")
-    count = len(program.plan.stacks)
-    for schedule in (program.forward, program.infer, program.backward):
-        stacks = [part.stack for part in schedule.instructions if isinstance(part, Product)]
-        assert sorted(stacks) == list(range(count))
+def test_products_are_those_of_the_plan(cell, hoist):
+    program = made(f"{cell}-0", hoist)
+    every = list(range(len(program.plan.stacks)))
+    for schedule in (program.forward, program.infer):
+        assert sorted(part.stack for part in schedule.instructions if isinstance(part, Product)) == every
+    # The gradient of x is one product for all steps, after the loop.
+    back = [number for number in every if program.stacks[number].operand.kind != "x"]
+    assert sorted(part.stack for part in program.backward.instructions if isinstance(part, Product)) == back
     matrices = [name for stack in program.stacks for name in stack.matrices]
     assert sorted(matrices) == sorted(set(matrices))
-    step = [part.stack for part in program.stepwise.schedule.instructions if isinstance(part, Product)]
-    assert sorted(step) == list(range(len(program.stepwise.stacks)))
-    # A step on its own reads every matrix, also those that a sequence reads beforehand.
-    every = {name for stack in program.stepwise.stacks for name, _ in stack}
-    assert every == {name for name, axes in program.spec.params.items() if len(axes) == 2}
+    if hoist == "none":
+        assert set(matrices) == {name for name, axes in program.spec.params.items() if len(axes) == 2}
