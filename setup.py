@@ -19,6 +19,7 @@ class BuildWithNative(build_py):
     """The Python files, and beside them what was compiled."""
 
     def run(self) -> None:
+        """As always, then the libraries."""
         super().run()
         if self.editable_mode:
             return
@@ -37,10 +38,12 @@ class PlatformWheel(bdist_wheel):
     """One wheel per platform for every Python: the libraries do not touch Python's own interface."""
 
     def finalize_options(self) -> None:
+        """A wheel with compiled parts."""
         super().finalize_options()
         self.root_is_pure = False
 
     def get_tag(self) -> tuple[str, str, str]:
+        """Any Python 3, this platform."""
         return "py3", "none", super().get_tag()[2]
 
 
@@ -48,6 +51,7 @@ class NativeDistribution(Distribution):
     """Has compiled parts, so it is installed where such things go."""
 
     def has_ext_modules(self) -> bool:
+        """So setuptools is told."""
         return True
 
 

@@ -46,8 +46,8 @@ class Plan:
     - `hoisted`: touches no state and no extra: once for all time steps.
     - `body`: the rest, in order, every step.
 
-    What is hoisted: "all" that can be; "products" and their biases only, where the loop computes the rest while it is in
-    cache anyway; "none", where the steps come one by one.
+    What is hoisted: "all" that can be; "products" and their biases only, where the loop computes the rest while it is
+    in cache anyway; "none", where the steps come one by one.
     """
 
     def __init__(self, spec: CellSpec, hoist: Hoist = "all") -> None:

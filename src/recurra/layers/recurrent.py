@@ -292,7 +292,7 @@ class Recurrent(nn.Module):
         return lengths
 
     def check_state(self, state: Any, batch: int, where: str, x_shape: tuple[int, ...]) -> None:
-        """Raises ShapeError where `state` is not one of this layer for `batch` rows; `where` and `x_shape` are for its words."""
+        """Raises ShapeError where `state` is not one of this layer for `batch` rows; the rest is for its words."""
         if not isinstance(state, tuple) or len(state) != len(self.units) or isinstance(state[0], Tensor):
             raise ShapeError(
                 message(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -43,7 +44,7 @@ class Stream:
         # torch looks modules up by name at each access; a small step would notice.
         self._units = tuple(layer.units)
         self._lives: list[Live] = []
-        self._kernels: list[object] = []
+        self._kernels: Sequence[object] = []
         with torch.no_grad():
             self._state: Any = layer.initial_state(batch_size)
 

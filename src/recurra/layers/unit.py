@@ -128,7 +128,7 @@ class Unit(nn.Module):
         return self._state_type
 
     def __getstate__(self) -> dict[str, Any]:
-        # A copy has other parameters, so what was packed is not for it; a class made at run time has no place to be found.
+        # A copy has other parameters, so what was packed is not for it; a class made at run time has no importable name.
         return {**self.__dict__, "_packed": None, "_state_type": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -213,7 +213,9 @@ class Unit(nn.Module):
         fused = self.fused if spec is self.spec else None
         if torch.compiler.is_compiling() and lengths is None and resets is None:
             parts = list(params.values()), x, list(state), list(initial), list(extras.values())
-            y, *final = dispatch.run_in_graph(self._graph_names[spec is self._spec_train], *parts, self.backend, self.recompute)
+            y, *final = dispatch.run_in_graph(
+                self._graph_names[spec is self._spec_train], *parts, self.backend, self.recompute
+            )
             return y, self.state_type(*final)
         request = Request(spec, params, x, tuple(state), tuple(initial), lengths, resets, extras, fused, self.recompute)
         run = dispatch.run_outside_graph if torch.compiler.is_compiling() else dispatch.run

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from recurra.kernels.cpu import abi
-from recurra.kernels.cpu.library import Compiled, engine
+from recurra.kernels.cpu.library import engine
 from recurra.kernels.cpu.schedule import Place, Product, Schedule, Segment
 
 __all__ = ["Memory", "Rows", "execute", "pack", "padded", "threads_for"]
@@ -121,7 +121,7 @@ def threads_for(batch: int, work: int) -> tuple[int, int]:
     threads = torch.get_num_threads()
     if threads == 1 or batch * work < 4096:
         return 1, 1
-    if batch >= 6 * threads or batch >= threads and work < 4096:
+    if batch >= 6 * threads or (batch >= threads and work < 4096):
         return threads, 1
     groups = max(1, min(threads, batch // 6))
     while threads % groups:

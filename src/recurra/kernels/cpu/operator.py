@@ -15,8 +15,8 @@ from torch import Tensor
 from recurra.equations.spec import CellSpec
 from recurra.kernels.cpu.again import backward_again
 from recurra.kernels.cpu.call import Rows
-from recurra.kernels.cpu.library import Compiled
 from recurra.kernels.cpu.emit import source
+from recurra.kernels.cpu.library import Compiled
 from recurra.kernels.cpu.passes import Cell, Inputs, Keep, backward, forward, sizes_of, states_kept
 from recurra.kernels.cpu.prebuild import cell_key, schedules
 from recurra.kernels.cpu.program import CellProgram
@@ -61,12 +61,14 @@ class Loop:
         count = len(self.native.plan.stacks)
         return [found["matrix", i] for i in range(count)], [found["fixed", i] for i in range(len(self.native.fixed))]
 
-
     def unsort(self, matrices: Sequence[Tensor], fixed: Sequence[Tensor], sizes: Mapping[str, int]) -> list[Tensor]:
         """What the reference's step takes as its packed parameters."""
         kinds = {"matrix": matrices, "fixed": fixed}
         heights = {axis: torch.empty(size, 0) for axis, size in sizes.items()}
-        return [heights.setdefault(at, torch.empty(0)) if isinstance(at, str) else kinds[kind][at] for kind, at in self.routes]
+        return [
+            heights.setdefault(at, torch.empty(0)) if isinstance(at, str) else kinds[kind][at]
+            for kind, at in self.routes
+        ]
 
 
 _LOOPS: dict[tuple[object, ...], tuple[str, Loop]] = {}
@@ -147,7 +149,19 @@ def _kept_states(key: str, plain: bool, keep: str) -> list[str]:
 
 
 @run_loop.register_fake
-def _(slices, fixed, matrices, states, initial, extras, lengths, resets, steps, key, keep):  # noqa: ANN001, ANN202
+def _(
+    slices: Sequence[Tensor],
+    fixed: Sequence[Tensor],
+    matrices: Sequence[Tensor],
+    states: Sequence[Tensor],
+    initial: Sequence[Tensor],
+    extras: Sequence[Tensor],
+    lengths: Tensor | None,
+    resets: Tensor | None,
+    steps: int,
+    key: str,
+    keep: str,
+) -> list[Tensor]:
     program = _KEYS[key].native
     spec, batch = program.spec, states[0].shape[0]
     plain = lengths is None and resets is None
@@ -217,7 +231,22 @@ def _one_step_late(outputs: Tensor, start: Tensor) -> Tensor:
 
 
 @run_backward.register_fake
-def _(slices, fixed, matrices, states, extras, lengths, resets, steps, key, keep, outputs, output_gradient, final_gradients, input_wanted):  # noqa: ANN001, ANN202
+def _(  # The names are those of the operator.
+    slices: Sequence[Tensor],
+    fixed: Sequence[Tensor],
+    matrices: Sequence[Tensor],
+    states: Sequence[Tensor],
+    extras: Sequence[Tensor],  # noqa: ARG001
+    lengths: Tensor | None,  # noqa: ARG001
+    resets: Tensor | None,  # noqa: ARG001
+    steps: int,  # noqa: ARG001
+    key: str,
+    keep: str,  # noqa: ARG001
+    outputs: Sequence[Tensor],  # noqa: ARG001
+    output_gradient: Tensor,  # noqa: ARG001
+    final_gradients: Sequence[Tensor],  # noqa: ARG001
+    input_wanted: bool,
+) -> list[Tensor]:
     like = [*slices, *fixed, *matrices, *states, *states]
     found = [part.new_empty(part.shape) for part in like]
     if _KEYS[key].native.plan.hoist == "none" and not input_wanted:

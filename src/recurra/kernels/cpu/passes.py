@@ -28,8 +28,9 @@ Keep = Literal["nothing", "all", "states"]
 class Inputs:
     """What the loop reads.
 
-    slices: per slice of the cell (N, width), or x (N, I) where the products of the input are in the loop; fixed: vectors (w,); matrices: per stack (K, sum of widths); states,
-    initial: per state (B, size); matrices may be bfloat16 where the rest is float32; extras: (1 or B, size), or (1, N, size) where they change from step to step.
+    slices: per slice of the cell (N, width), or x (N, I) where the products of the input are in the loop.
+    fixed: vectors (w,). matrices: per stack (K, sum of widths); bfloat16 where the loop's weights are rounded.
+    states, initial: per state (B, size). extras: (1 or B, size), or (1, N, size) where they change from step to step.
     """
 
     slices: Sequence[Tensor]
@@ -123,7 +124,7 @@ def _enter_common(cell: Cell, memory: Memory, inputs: Inputs) -> None:
             memory.rows(place, tensor)
 
 
-def _work(cell: Cell, inputs: Inputs) -> int:
+def _work(inputs: Inputs) -> int:
     """Multiplications of one row and step."""
     return sum(matrix.numel() for matrix in inputs.matrices) + 64
 
@@ -174,7 +175,7 @@ def forward(cell: Cell, inputs: Inputs, keep: Keep) -> Result:
         if rows.resets is not None:
             line.initial = initial.data_ptr()
         states.append(line)
-    threads = threads_for(rows.batch, _work(cell, inputs))
+    threads = threads_for(rows.batch, _work(inputs))
     execute(prepared, memory, rows, states, threads, half=_half(inputs))
     return Result(y, final, sequences, kept)
 
@@ -227,7 +228,9 @@ def _scratch(places: Sequence[Place], memory: Memory) -> None:
         memory.scratch((place,), 2 if place.kind == "operand" else 1)
 
 
-def _pack_forward(program: CellProgram, prepared: Prepared, matrices: Sequence[Tensor], sizes: Mapping[str, int]) -> None:
+def _pack_forward(
+    program: CellProgram, prepared: Prepared, matrices: Sequence[Tensor], sizes: Mapping[str, int]
+) -> None:
     for position, product in prepared.products:
         matrix = matrices[product.stack]
         parts, column = [], 0
@@ -266,7 +269,7 @@ def backward(
     like = inputs.states[0]
     sizes = sizes_of(cell, inputs)
     memory = Memory(like.dtype, rows.batch, sizes)
-    threads = threads_for(rows.batch, _work(cell, inputs))
+    threads = threads_for(rows.batch, _work(inputs))
     _enter_common(cell, memory, inputs)
     slices = [] if cell.reads_input else [torch.empty(part.shape, dtype=part.dtype) for part in inputs.slices]
     if program.reads_input:
@@ -312,7 +315,9 @@ def backward(
     states, before, initial = [], [], []
     for state, arriving in zip(spec.states, final_gradients, strict=True):
         axis = spec.state_axes[state]
-        line = abi.State(memory.index[Place("carry", state, axis)], memory.index[Place("back", state, axis)], sizes[axis])
+        line = abi.State(
+            memory.index[Place("carry", state, axis)], memory.index[Place("back", state, axis)], sizes[axis]
+        )
         before.append(arriving.clone())
         initial.append(torch.zeros_like(arriving))
         line.start, line.last = arriving.data_ptr(), before[-1].data_ptr()

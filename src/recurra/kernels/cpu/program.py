@@ -132,7 +132,7 @@ class CellProgram:
         return found
 
     def _twin_stacks(self) -> dict[int, tuple[int, int]]:
-        """Stacks whose pieces have the gradients of pieces of a product of the input, side by side: which, from where."""
+        """Stacks whose pieces have the gradients of pieces of an input product, side by side: which, from where."""
         body = self._body
         rows = [[self._gradients[body.pieces[product]] for product in stack.products] for stack in self.plan.stacks]
         found = {}
@@ -263,7 +263,7 @@ class _Body:
         self.pieces = {p: self._leaf(f"piece {k}.{i}", p) for k, i, p in products}
         boundary = {**self.leaf_of, **fixed_of, **self.pieces}
         operands = [stack.operand for stack in plan.stacks]
-        # As written, to be differentiated with the short rules of norms and softmax, and with these written out, to run.
+        # As written, to be differentiated by the short rules of norms and softmax; with these written out, to run.
         self.written = substitute([*plan.roots, *operands], boundary)
         every = simplify(spread_rows(self.written))
         self.roots, self.operands = every[: len(plan.roots)], every[len(plan.roots) :]

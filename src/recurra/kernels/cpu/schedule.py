@@ -276,8 +276,7 @@ class Schedule:
         while len(passes) > 1 and not (passes[-1].stores or passes[-1].reduces or passes[-1].scalars):
             passes.pop()
         self._fill(passes, targets, depth_of, wanted_later)
-        segment = Segment(axis, passes)
-        return segment
+        return Segment(axis, passes)
 
     def _take(self, passes: list[Pass], node: Expr, depth_of: Callable[[Expr], int]) -> None:
         part = passes[depth_of(node) - 1]
@@ -287,7 +286,7 @@ class Schedule:
     def _fill(
         self, passes: list[Pass], targets: list[Target], depth_of: Callable[[Expr], int], wanted_later: set[Expr]
     ) -> None:
-        """Sums, loads and scratch values of each pass, last pass first as each pass tells the ones before what it wants."""
+        """Sums, loads and scratch values of each pass; later passes tell the ones before what they want."""
         stored = {target.value: target.place for target in targets if not target.total}
         # Which nodes each pass evaluates, not looking behind sums.
         for index in range(len(passes) - 1, -1, -1):

@@ -48,8 +48,8 @@ class Program:
         self.name = spec.name
         writer = _Writer(plan or Plan(spec), whole)
         self.source = writer.source()
-        # What the elements of `before` and `pack` are: values one beside the other; a loop product's matrices, a value that
-        # follows from parameters, or (None) something that only `before` reads.
+        # What the elements of `before` and `pack` are: values one beside the other; a loop product's matrices, a value
+        # that follows from parameters, or (None) something that only `before` reads.
         self.sliced = tuple(writer.slice_of[name] for name in writer.sliced)
         self.packed = tuple(writer.pack_of.get(name) for name in writer.packed)
 

@@ -173,7 +173,8 @@ def test_the_text_is_the_same_in_every_process(start):
         from recurra.kernels.cpu.prebuild import cell_sources, schedules
         from recurra.kernels.cpu.program import CellProgram
         from unit.kernels.odd_cells import ODD
-        texts = [cell_sources([CELLS[name]().spec for name in CELLS]), *(source(schedules(CellProgram(ODD[name]().spec)), "cell") for name in ODD)]
+        texts = [cell_sources([CELLS[name]().spec for name in CELLS])]
+        texts += [source(schedules(CellProgram(ODD[name]().spec)), "cell") for name in ODD]
         print(hashlib.sha256("".join(texts).encode()).hexdigest())
     """
     path = os.pathsep.join([str(Path(__file__).parents[3]), os.environ["PYTHONPATH"]])
