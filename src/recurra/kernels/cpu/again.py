@@ -60,7 +60,9 @@ def backward_again(
         parts.insert(0, found.slices)
         total = found if total is None else _sum(total, found)
     if total is None:
-        raise ValueError("there is no step to go back through")
+        # Every row is empty: what arrives at the final state goes through.
+        none = [[torch.zeros_like(part) for part in group] for group in (inputs.slices, inputs.fixed, inputs.matrices)]
+        return Gradients(*none, states=arriving, initial=[torch.zeros_like(part) for part in arriving])
     slices = [torch.cat(same) for same in zip(*parts, strict=True)]
     return replace(total, slices=slices, states=arriving)
 

@@ -166,7 +166,8 @@ def _(
     spec, batch = program.spec, states[0].shape[0]
     plain = lengths is None and resets is None
     count = slices[0].shape[0] if slices else steps * batch
-    y = states[0].new_empty(count, states[0].shape[1])
+    # As the forward pass leaves it: behind the values of the first step.
+    y = states[0].new_empty(count + batch * plain, states[0].shape[1])[batch * plain :]
     found = [y, *(torch.empty_like(state) for state in states)]
     rows = Rows(steps, batch, torch.empty(0))
     cell = Cell(program, _KEYS[key].groups)
