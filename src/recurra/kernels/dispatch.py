@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -86,7 +87,7 @@ def run_in_graph(
 
 
 # Where rows end early or restart, what is computed depends on values, which a graph cannot know: it breaks there.
-run_outside_graph: Callable[..., tuple[Tensor, tuple[Tensor, ...]]] = torch.compiler.disable(run)
+run_outside_graph = cast("Callable[..., tuple[Tensor, tuple[Tensor, ...]]]", torch.compiler.disable(run))
 
 
 def stepper(spec: CellSpec, params: Mapping[str, Tensor], extras: Sequence[Tensor], only: str | None) -> Stepper | None:

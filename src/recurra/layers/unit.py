@@ -128,7 +128,7 @@ class Unit(nn.Module):
         return self._state_type
 
     def __getstate__(self) -> dict[str, Any]:
-        # A copy has other parameters, so what was packed is not for it; a class made at run time has no importable name.
+        # A copy has other parameters, so what was packed is not for it; a class made at run time cannot be pickled.
         return {**self.__dict__, "_packed": None, "_state_type": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
