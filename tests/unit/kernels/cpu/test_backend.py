@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+import torch.utils.checkpoint
 from tests.tolerances import assert_close
 from torch import Tensor
 
@@ -99,6 +100,12 @@ def test_lengths(cell, lengths, kind):
     have = agree(make(cell), draw(3, 6, 5), lengths=torch.tensor(lengths, dtype=kind))
     for row, length in enumerate(lengths):
         assert not have[0][row, length:].any()
+
+
+@pytest.mark.parametrize("lengths", [[0, 0, 0], [6, 0, 1], [5, 6, 3], None])
+@pytest.mark.parametrize("cell", ["gru_v1", "lstm"])
+def test_lengths_with_little_memory(cell, lengths):
+    agree(make(cell, recompute=True), draw(3, 6, 5), lengths=lengths)
 
 
 def test_one_row_with_a_length():
@@ -288,6 +295,19 @@ def test_writing_on_results_is_harmless_or_told(writer, call, backend):
     except RuntimeError as error:
         told = str(error)
     assert "inplace" in told or all(torch.equal(a, b) for a, b in zip(have, want, strict=True))
+
+
+def test_what_is_kept_may_be_moved():
+    # As gradient checkpoints on disk or on another device do.
+    layer, x = make("lstm"), draw(3, 4, 5).requires_grad_()
+    want = torch.autograd.grad(layer(x)[0].sum(), [x, *layer.parameters()])
+    with torch.autograd.graph.saved_tensors_hooks(lambda kept: kept.clone(), lambda kept: kept.clone()):
+        y, _ = layer(x)
+    have = torch.autograd.grad(y.sum(), [x, *layer.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(have, want, strict=True))
+    y = torch.utils.checkpoint.checkpoint(lambda x: layer(x)[0], x, use_reentrant=False)
+    have = torch.autograd.grad(y.sum(), [x, *layer.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(have, want, strict=True))
 
 
 def test_what_was_handed_in_is_left_alone():

@@ -12,8 +12,9 @@ from tests.tolerances import assert_close
 
 from recurra.base.state import leaves
 from recurra.cells import CELLS
-from recurra.kernels.cpu import passes
+from recurra.kernels.cpu import backend, passes
 from recurra.kernels.cpu.compiler import compiler
+from recurra.kernels.cpu.prebuild import HOISTS
 from recurra.layers import Recurrent
 from unit.kernels.odd_cells import ODD
 
@@ -58,6 +59,7 @@ def cases(draw, names):
         "num_layers": draw(st.integers(1, 2)),
         "bidirectional": draw(st.booleans()),
         "learned_initial_state": draw(st.booleans()),
+        "recompute": draw(st.booleans()),
         "zoneout": draw(st.sampled_from([0.0, 0.0, 0.3])),
         "weight_drop": draw(st.sampled_from([0.0, 0.0, 0.3])) if spec.recurrent_params else 0.0,
         "recurrent_dropout": draw(st.sampled_from([0.0, 0.0, 0.3])) if spec.recurrent_params else 0.0,
@@ -77,6 +79,7 @@ def cases(draw, names):
         "train": draw(st.sampled_from(["all", "all", "all", "x", "parameters", "state", "nothing"])),
         "training": draw(st.booleans()),
         "split": draw(st.sampled_from(SPLITS)),
+        "hoist": draw(st.sampled_from(HOISTS)),
         "seed": draw(st.integers(0, 1000)),
     }
     return name, dtype, layer, call
@@ -91,10 +94,10 @@ def build(dtype, options, seed):
     return layer.to(dtype)
 
 
-def run(layer, backend, dtype, call):
+def run(layer, name, dtype, call):
     """Outputs, final states and gradients by name."""
     for unit in layer.units:
-        unit.backend = backend
+        unit.backend = name
     layer.train(call["training"])
     draw = torch.Generator().manual_seed(call["seed"])
     batch, steps, train = call["batch"], call["steps"], call["train"]
@@ -137,7 +140,10 @@ def check(case):
     want = run(layer, "reference", dtype, call)
     # An empty batch is the reference's business.
     native = "native" if call["batch"] and call["steps"] else None
-    with patch.object(passes, "threads_for", lambda *_: call["split"]):
+    with (
+        patch.object(passes, "threads_for", lambda *_: call["split"]),
+        patch.object(backend, "_hoist", lambda _: call["hoist"]),
+    ):
         have = run(layer, native, dtype, call)
     assert have.keys() == want.keys()
     rounding = " rounding" if dtype == torch.float32 else ""
