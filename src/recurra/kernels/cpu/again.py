@@ -62,7 +62,8 @@ def backward_again(
     if total is None:
         # Every row is empty: what arrives at the final state goes through.
         none = [[torch.zeros_like(part) for part in group] for group in (inputs.slices, inputs.fixed, inputs.matrices)]
-        return Gradients(*none, states=[part.clone() for part in arriving], initial=[torch.zeros_like(part) for part in arriving])
+        through, initial = [part.clone() for part in arriving], [torch.zeros_like(part) for part in arriving]
+        return Gradients(*none, states=through, initial=initial)
     slices = [torch.cat(same) for same in zip(*parts, strict=True)]
     return replace(total, slices=slices, states=arriving)
 
