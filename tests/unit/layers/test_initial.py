@@ -51,6 +51,14 @@ def test_glorot(shape, fans):
         assert values.mean().item() == pytest.approx(0, abs=0.02)
 
 
+def test_griffin_decay():
+    layer = Recurrent("rglru", 3, 2000, generator=torch.Generator().manual_seed(0))
+    decay = torch.exp(-8 * torch.nn.functional.softplus(layer.units[0].named()["L"].detach().double()))
+    assert 0.9 <= decay.min() < 0.901
+    assert 0.998 < decay.max() <= 0.999
+    assert decay.mean().item() == pytest.approx((0.9 + 0.999) / 2, abs=2e-3)
+
+
 def test_torch_uniform():
     values = drawn("torch_uniform", 25, 400)
     assert 0.99 / 5 < values.abs().max() <= 1 / 5

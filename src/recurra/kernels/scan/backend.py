@@ -36,7 +36,9 @@ class Scan:
             return request.x.new_zeros(batch, 0, request.state[0].shape[-1]), request.state
         work = _Run(request)
         program = scan_program(request.spec)
-        after = program.sequence(work, request.x.transpose(0, 1), {**request.params, **request.extras})
+        # Turned once; each product would do it for itself.
+        x = request.x.transpose(0, 1).contiguous()
+        after = program.sequence(work, x, {**request.params, **request.extras})
         y = after[0] if work.valid is None else torch.where(work.valid, after[0], after[0].new_zeros(()))
         final = tuple(map(work.final, request.spec.states, after))
         return y.transpose(0, 1), final
