@@ -95,7 +95,8 @@ class _Run:
         self.call = abi.Call()
         call = self.call
         call.dtype, call.half_weights, call.batch = int(stepper.dtype == torch.float64), int(stepper.half), batch
-        call.groups, call.members = threads_for(batch, stepper.work)
+        # A small step is over before another thread has woken.
+        call.groups, call.members = threads_for(batch, stepper.work) if batch * stepper.work > 250_000 else (1, 1)
         call.value_count, call.values = len(memory.values), self.values
         call.instruction_count, call.code = len(self.prepared.code), self.prepared.code
         call.state_count, call.states = len(self.states), self.states
