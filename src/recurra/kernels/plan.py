@@ -62,6 +62,8 @@ class Plan:
         named = [node for _, node in spec.names]
         every = regroup(simplify([*named, *(spec.after[state] for state in spec.states)]), self._is_early)
         self.roots = every[len(named) :]
+        # The step's own names, by the values they stand for here.
+        self.named = {node: name for (name, _), node in zip(spec.names, every, strict=False)}
         live = set(topological(self.roots))
         self.nodes = [node for node in topological(every) if node in live]
 

@@ -40,7 +40,7 @@ class Native:
             return f"it runs on the CPU, x is on {x.device}"
         if dtype not in _COMPUTED:
             return f"it has no code for {dtype}"
-        if 0 in (*x.shape, *request.state[0].shape):
+        if 0 in (x.shape[0], x.shape[2], *request.state[0].shape):
             return f"nothing to do, x is {tuple(x.shape)}"
         return self._fault(request.spec, _hoist(request), _COMPUTED[dtype])
 
@@ -74,6 +74,8 @@ class Native:
 
     def run(self, request: Request) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Outputs (B, T, size) and the final state."""
+        if not request.x.shape[1]:
+            return request.x.new_zeros(request.x.shape[0], 0, request.state[0].shape[-1]), request.state
         if torch.is_autocast_enabled("cpu"):
             return _autocast(self, request)
         if request.state[0].dtype == torch.bfloat16:

@@ -6,6 +6,8 @@ eager torch.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +17,7 @@ from torch import Tensor
 from recurra.equations.spec import CellSpec
 from recurra.kernels.cpu.again import backward_again
 from recurra.kernels.cpu.call import Rows
+from recurra.kernels.cpu.describe import describe
 from recurra.kernels.cpu.emit import source
 from recurra.kernels.cpu.library import Compiled
 from recurra.kernels.cpu.passes import Cell, Inputs, Keep, backward, forward, sizes_of, states_kept
@@ -52,8 +55,17 @@ class Loop:
     def cell(self, dtype: torch.dtype) -> Cell:
         """The compiled cell for a number type; compiles it when it is first asked for."""
         if dtype not in self.cells:
+            self._show()
             self.cells[dtype] = Cell(self.native, self.groups, Compiled(self.native, dtype))
         return self.cells[dtype]
+
+    def _show(self) -> None:
+        """On standard error, what RECURRA_SHOW asks for, the first time."""
+        asked = os.environ.get("RECURRA_SHOW", "").split(",")
+        if "program" in asked and not self.cells:
+            print(f"# {describe(self.native)}", file=sys.stderr)
+        if "source" in asked and not self.cells:
+            print(source(schedules(self.native), "cell"), file=sys.stderr)
 
     def sort(self, packed: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """The matrices by stack, and the vectors by number."""

@@ -78,6 +78,11 @@ class CellProgram:
         """The axis of a value of the plan; None for a scalar."""
         return self._body.axis(node)
 
+    @property
+    def names(self) -> dict[Expr, str]:
+        """The step's own names of values of the body."""
+        return self._body.names
+
     def _place(self, node: Expr) -> Place:
         scalar = is_scalar(node)
         return Place("kept", str(self.kept.index(node)), None if scalar else self._body.axis(node))
@@ -267,6 +272,8 @@ class _Body:
         self.written = substitute([*plan.roots, *operands], boundary)
         every = simplify(spread_rows(self.written))
         self.roots, self.operands = every[: len(plan.roots)], every[len(plan.roots) :]
+        names = simplify(spread_rows(substitute(plan.named, boundary)))
+        self.names = dict(zip(names, plan.named.values(), strict=True))
         self.state_leaves = [spec.symbol(state) for state in spec.states]
         self.piece_leaves = list(self.pieces.values())
         self.hoisted_leaves = list(self.leaf_of.values())
