@@ -39,3 +39,13 @@ def test_the_page_on_layers_runs():
     code = "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
     assert code.count("layer") > 10
     exec(compile(code, "use-a-layer.md", "exec"), {})
+
+
+def test_the_page_on_machine_code_prints_what_it_says(capsys):
+    text = (ROOT / "docs" / "ideas" / "equations-to-machine-code.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == 3
+    names: dict[str, object] = {}
+    for code, said in blocks:
+        exec(compile(code, "equations-to-machine-code.md", "exec"), names)
+        assert capsys.readouterr().out.strip() == said.strip()
