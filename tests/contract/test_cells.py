@@ -128,7 +128,8 @@ def test_steps_and_chunks_are_the_whole(cell, backend, dtype):
 
 @pytest.mark.parametrize(("cell", "backend"), CASES)
 def test_a_reset_is_a_fresh_state(cell, backend):
-    layer = battery.make(cell, learned_initial_state=True)
+    # torch's operators cannot restart inside a sequence, so there the next backend does.
+    layer = battery.make(cell, learned_initial_state=True, backend=None if backend == "torchnn" else backend)
     x, state = battery.draw(layer, 3, 12)
     resets = torch.zeros(3, 12, dtype=torch.bool)
     resets[0, 5] = resets[1, 0] = resets[2, 3] = resets[2, 11] = True
