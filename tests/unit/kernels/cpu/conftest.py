@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -34,3 +35,9 @@ def python(start):
         return out, err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def tests_path() -> str:
+    """A PYTHONPATH with which a process finds the tests' own modules too."""
+    return os.pathsep.join([str(Path(__file__).parents[3]), os.environ["PYTHONPATH"]])
