@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 try:
-    import jax
-    from jax import numpy as jnp
+    import jax  # pyright: ignore[reportMissingImports]
+    from jax import numpy as jnp  # pyright: ignore[reportMissingImports]
 except ImportError as error:
     raise ImportError("jax is not installed: pip install jax") from error
 from torch import Tensor

@@ -52,7 +52,7 @@ class Plan:
 
     def __init__(self, spec: CellSpec, hoist: Hoist = "all") -> None:
         self.spec = spec
-        self.hoist = hoist
+        self.hoist: Hoist = hoist
         # Under the products that touch no state: these must be hoisted whatever they are.
         self._deep: set[Expr] = set()
         if hoist == "products":
