@@ -29,7 +29,8 @@ class BuildWithNative(build_py):
 
         try:
             folder = Path(self.build_lib) / "recurra" / "kernels" / "cpu" / "prebuilt"
-            prebuild(folder, [CELLS[name]().spec for name in CELLS])
+            extensions = sorted((Path(__file__).parent / "src" / "recurra").glob("**/native/*.cpp"))
+            prebuild(folder, [CELLS[name]().spec for name in CELLS], extensions)
         except CompileError as error:
             self.warn(f"built without the native engine: {error}")
 

@@ -17,6 +17,7 @@ FLOORS = {
     "layers": 3,
     "data": 3,
     "classical": 3,
+    "reservoir": 4,
     "training": 4,
     "decoding": 4,
     "diagnostics": 4,

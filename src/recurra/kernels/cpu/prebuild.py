@@ -20,7 +20,17 @@ from recurra.kernels.cpu.program import CellProgram
 from recurra.kernels.cpu.schedule import Schedule
 from recurra.kernels.plan import Hoist
 
-__all__ = ["HOISTS", "PROGRAMS", "cell_key", "cell_sources", "isas", "prebuild", "schedules", "variants"]
+__all__ = [
+    "HOISTS",
+    "PROGRAMS",
+    "cell_key",
+    "cell_sources",
+    "extension_name",
+    "isas",
+    "prebuild",
+    "schedules",
+    "variants",
+]
 
 # Input products before the loop or inside it: the first is for few rows, the second for many and for single steps.
 HOISTS: tuple[Hoist, ...] = ("products", "none")
@@ -68,16 +78,27 @@ def isas() -> list[str]:
     return list(ISAS) if platform.machine().lower() in ("x86_64", "amd64") else ["base"]
 
 
-def prebuild(folder: Path, specs: Iterable[CellSpec]) -> list[Path]:
-    """Build into `folder`; CompileError where there is no compiler."""
+def extension_name(stem: str, isa: str, text: str) -> str:
+    """What the library of one more C++ file is called."""
+    return f"{stem}-{isa}-{digest(engine_sources(), text)}"
+
+
+def prebuild(folder: Path, specs: Iterable[CellSpec], extensions: Iterable[Path] = ()) -> list[Path]:
+    """Build into `folder` the engine, the cells and each C++ file of `extensions`.
+
+    CompileError where there is no compiler.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     mark = digest(engine_sources())
     texts = {"engine": (ENGINE / "engine.cpp").read_text(encoding="utf-8"), "cells": cell_sources(specs)}
+    others = {path.stem: path.read_text(encoding="utf-8") for path in extensions}
     made = []
     with tempfile.TemporaryDirectory() as workplace:
         for isa in isas():
-            for kind, text in texts.items():
-                target = folder / f"{kind}-{isa}-{mark}.so"
+            named = {f"{kind}-{isa}-{mark}": text for kind, text in texts.items()}
+            named |= {extension_name(stem, isa, text): text for stem, text in others.items()}
+            for name, text in named.items():
+                target = folder / f"{name}.so"
                 shutil.copyfile(build(text, isa, folder=Path(workplace)), target)
                 made.append(target)
     return made
