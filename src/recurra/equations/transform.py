@@ -12,9 +12,10 @@ from recurra.base.errors import EquationError, message
 from recurra.equations import show
 from recurra.equations.axes import Axes, infer
 from recurra.equations.expr import Expr, make, substitute, topological
+from recurra.equations.simplify import simplify
 from recurra.equations.spec import CellSpec, Extra
 
-__all__ = ["with_projection", "with_recurrent_dropout", "with_zoneout"]
+__all__ = ["with_projection", "with_recurrent_dropout", "with_replaced", "with_zoneout"]
 
 
 def with_recurrent_dropout(spec: CellSpec) -> CellSpec:
@@ -78,6 +79,26 @@ def with_projection(spec: CellSpec) -> CellSpec:
         raise fail(spec.after[output], f"has the axis of the projected {output} already", "")
     params = {name: shapes[make("param", value=name)] for name in (*spec.params, f"R.{output}")}
     return replace(spec, after=after, state_axes=axes, shapes=shapes, params=params)
+
+
+def with_replaced(spec: CellSpec, name: str, changes: Mapping[Expr, Expr]) -> CellSpec:
+    """Another cell, called `name`: the same equations with each node of `changes` replaced, and simplified.
+
+    A gate that becomes the number 1 takes its parameters along. Raises EquationError where an expression to be
+    replaced does not stand in the equations, or what comes in has another axis.
+    """
+    missing = [node for node in changes if node not in spec.shapes]
+    if missing:
+        raise EquationError(message(name, f"`{show.text(missing[0])}` does not stand in {spec.name}"))
+    kept = [(label, node) for label, node in spec.names if node not in changes]
+    roots = simplify(substitute([*(node for _, node in kept), *spec.after.values()], changes))
+    after = dict(zip(spec.after, roots[len(kept) :], strict=True))
+    live = set(topological(after.values()))
+    labels = [label for label, _ in kept]
+    names = tuple((label, node) for label, node in zip(labels, roots, strict=False) if node in live and node.args)
+    changed = _rebuilt(replace(spec, name=name, names=names), after, {}, ())
+    params = {param: axes for param, axes in spec.params.items() if make("param", value=param) in changed.shapes}
+    return replace(changed, params=params)
 
 
 def _mask_states(operand: Expr, masked: dict[Expr, Expr], dropped: dict[str, None]) -> Expr:

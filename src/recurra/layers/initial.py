@@ -77,6 +77,12 @@ def irnn_input(shape: tuple[int, ...], generator: Generator | None) -> Tensor:
     return torch.randn(shape, generator=generator) * 1e-3
 
 
+@INITIALISERS.register("unit_uniform")
+def unit_uniform(shape: tuple[int, ...], generator: Generator | None) -> Tensor:
+    """U(0, 1), the recurrent weights of an IndRNN: memories of all lengths. Li et al. 2018, arXiv:1803.04831."""
+    return torch.rand(shape, generator=generator)
+
+
 @INITIALISERS.register("np_rnn")
 def np_rnn(shape: tuple[int, ...], generator: Generator | None) -> Tensor:
     """Normalised-positive: (A + I) / its largest eigenvalue, A = R R' / H positive semi-definite.
