@@ -153,6 +153,7 @@ def _layer(
     """Every node of the step as layer `layer` computes it, and the parameters it uses, in order."""
     done: dict[Expr, Expr] = {}
     params: list[str] = []
+    zero = const(0.0)
 
     def param(node: Expr, mark: str = "") -> Expr:
         params.append(_renamed(str(node.value), layer, mark))
@@ -166,13 +167,15 @@ def _layer(
             if len(spec.shapes[node]) == 1:
                 params.append(str(done[node].value))
         elif node.op == "matmul" and inputs == "first" and node not in spec.stateful:
-            done[node] = const(0.0)
+            done[node] = zero
         elif node.op == "matmul":
             done[node] = make("matmul", param(node.args[0]), done[node.args[1]])
             if shortcut and node in spec.stateful and str(node.args[0].value) in spec.recurrent_params:
                 done[node] = done[node] + make("matmul", param(node.args[0], "s"), node.args[1])
-        elif node.op in _OF_ZERO and done[node.args[0]] is const(0.0):
-            done[node] = const(0.0)
+        elif node.op in _OF_ZERO and done[node.args[0]] is zero:
+            done[node] = zero
+        elif node.op == "mul" and zero in (done[node.args[0]], done[node.args[1]]):
+            done[node] = zero
         else:
             done[node] = make(node.op, *(done[arg] for arg in node.args), value=node.value) if node.args else node
     reads_x = {use for use in spec.nodes if any(arg.op == "input" for arg in use.args) and use.op != "matmul"}
