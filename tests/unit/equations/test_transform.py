@@ -7,10 +7,10 @@ import pytest
 from recurra.base.errors import EquationError
 from recurra.cells import CELLS
 from recurra.equations.cell import Cell
-from recurra.equations.expr import make
+from recurra.equations.expr import const, make, substitute
 from recurra.equations.functions import layer_norm, sigmoid, tanh
 from recurra.equations.show import equations, text
-from recurra.equations.transform import with_projection, with_recurrent_dropout, with_zoneout
+from recurra.equations.transform import with_projection, with_recurrent_dropout, with_replaced, with_zoneout
 
 
 def spec(name):
@@ -35,13 +35,12 @@ def test_masks_stand_in_the_products_and_nowhere_else():
 def test_a_mask_of_ones_changes_nothing(name):
     original, changed = spec(name), with_recurrent_dropout(spec(name))
     assert (changed.fingerprint != original.fingerprint) == bool(original.recurrent_params)
-    back = {extra.name: make("state", value=extra.name.removeprefix("drop_")) for extra in changed.extras}
+    back = {}
+    for extra in changed.extras:
+        state = original.symbol(extra.name.removeprefix("drop_"))
+        back[make("mul", changed.symbol(extra.name), state)] = state
     for state in original.states:
-        printed = text(changed.after[state])
-        for extra, symbol in back.items():
-            printed = printed.replace(f"({extra} ⊙ {symbol.value})", str(symbol.value))
-            printed = printed.replace(f"{extra} ⊙ {symbol.value}", str(symbol.value))
-        assert printed == text(original.after[state])
+        assert substitute([changed.after[state]], back)[0] is original.after[state]
 
 
 def test_an_elementwise_state_is_not_masked():
@@ -125,3 +124,29 @@ def test_all_at_once_keep_their_axes():
 def test_projection_is_refused_where_there_is_an_output_layer():
     with pytest.raises(EquationError, match="output layer already"):
         with_projection(CELLS["jordan"]().spec)
+
+
+def test_a_gate_that_becomes_a_number_takes_its_parameters_along():
+    original = spec("lstm")
+    changed = with_replaced(original, "open_lstm", {dict(original.names)["i"]: const(1.0)})
+    assert changed.name == "open_lstm"
+    assert set(original.params) - set(changed.params) == {"W.i", "U.i", "b.i"}
+    assert equations(changed).splitlines()[0].startswith("f = ")
+    assert "c' = f ⊙ c + g" in equations(changed)
+    assert changed.fingerprint != original.fingerprint
+
+
+def test_no_peepholes_is_the_plain_lstm():
+    original = spec("peephole_lstm")
+    names = ("p.i", "p.f", "p.o")
+    products = {node for node in original.nodes if node.op == "mul" and str(node.args[0].value) in names}
+    changed = with_replaced(original, "np", dict.fromkeys(products, const(0.0)))
+    assert changed.fingerprint == spec("lstm").fingerprint
+
+
+def test_what_is_replaced_must_be_there_and_fit():
+    original = spec("lstm")
+    with pytest.raises(EquationError, match=r"odd: `h \+ x` does not stand in lstm"):
+        with_replaced(original, "odd", {original.symbol("h") + original.symbol("x"): const(0.0)})
+    with pytest.raises(EquationError, match=r"odd: (.|\n)*different axes"):
+        with_replaced(original, "odd", {dict(original.names)["i"]: original.symbol("x")})
