@@ -11,7 +11,7 @@ from torch import Tensor
 
 from recurra.equations.spec import CellSpec
 from recurra.kernels.cpu.compiler import CompileError
-from recurra.kernels.cpu.operator import Loop, loop_of, run_loop
+from recurra.kernels.cpu.operator import Loop, loop_of, run
 from recurra.kernels.cpu.session import Stepper
 from recurra.kernels.plan import Hoist
 from recurra.kernels.request import Request
@@ -128,9 +128,12 @@ def _autocast(native: Native, request: Request) -> tuple[Tensor, tuple[Tensor, .
 def _hoist(request: Request) -> Hoist:
     """Whether the input products run before the loop, as one, or inside it, where nothing has to go through memory.
 
-    Inside, the weights are read once more per step; from about 8 rows a thread that costs less.
+    Inside, the weights are read once more per step; from about 8 rows a thread that costs less, unless they are many:
+    one row's part of them is worth it up to 16 features (measured for lstm and gru, H from 128 to 650).
     """
-    return "none" if request.x.shape[0] >= 8 * torch.get_num_threads() else "products"
+    batch, _, width = request.x.shape
+    threads = torch.get_num_threads()
+    return "none" if batch >= 8 * threads and width * threads <= 16 * batch else "products"
 
 
 def _flat(part: Tensor) -> Tensor:
@@ -167,7 +170,7 @@ def _call(
     keep = "nothing" if not wanted else "states" if request.recompute else "all"
     start, fresh = ([part.contiguous() for part in group] for group in (states, initial))
     steps = request.x.shape[1]
-    found = run_loop(slices, fixed, matrices, start, fresh, extras, lengths, resets, steps, key, keep)
+    found = run(slices, fixed, matrices, start, fresh, extras, lengths, resets, steps, key, keep)
     return found[0], tuple(found[1 : 1 + len(states)])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping, Sequence
 from ctypes import c_int64, c_void_p
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -137,23 +137,22 @@ class Prepared:
         self.code = (abi.Instruction * len(schedule.instructions))()
         number = 0
         self.products: list[tuple[int, Product]] = []
-        for position, part in enumerate(schedule.instructions):
+        for position, (part, places) in enumerate(zip(schedule.instructions, schedule.slots, strict=True)):
+            slots = self._array([memory.index[place] for place in places])
             if isinstance(part, Segment):
-                slots = self._array([memory.index[place] for place in part.slots])
                 size = memory.sizes[part.axis]
                 self.code[position] = abi.Instruction(
-                    abi.SEGMENT, 0, functions[number], int(part.by_rows), size, len(slots), slots
+                    abi.SEGMENT, 0, functions[number], int(part.by_rows), size, len(places), slots
                 )
                 number += 1
             else:
-                outputs = self._array([memory.index[place] for _, place in part.outputs])
-                widths = self._array([memory.width(place) for _, place in part.outputs])
+                widths = self._array([memory.width(place) for place in places])
                 line = abi.Instruction(abi.PRODUCT, 1)
                 line.operand = memory.index[part.operand]
-                line.piece_count, line.widths, line.outputs = len(outputs), widths, outputs
+                line.piece_count, line.widths, line.outputs = len(places), widths, slots
                 self.code[position] = line
                 self.products.append((position, part))
-        if _overtakes(schedule):
+        if schedule.overtakes:
             self.code[0].barrier = 1
 
     def _array(self, numbers: Sequence[int]) -> ctypes.Array[c_int64]:
@@ -167,21 +166,6 @@ class Prepared:
         self.held += [made, *packed]
         self.code[position].depth = depth
         self.code[position].packed = made
-
-
-def _overtakes(schedule: Schedule) -> bool:
-    """Whether a step writes a state, before it first waits for anyone, that a product reads.
-
-    Its buffer is the one that the step before read from, and another thread may still be there.
-    """
-    read = {part.operand for part in schedule.instructions if isinstance(part, Product)}
-    for part in schedule.instructions:
-        if isinstance(part, Product):
-            return False
-        stored = [target.place for sweep in part.passes for target in sweep.stores]
-        if any(place.kind == "out" and replace(place, kind="in") in read for place in stored):
-            return True
-    return False
 
 
 def execute(

@@ -1,6 +1,6 @@
-"""C++ beside a module: the loops of the library that are not cells (filters, chains, reservoirs), compiled the same way.
+"""C++ beside a module: loops of the library that are not cells (filters, chains, reservoirs), compiled the same way.
 
-A module keeps its C++ in a folder `native` beside it, `extern "C"` functions on plain pointers, and asks for the library
+A module keeps its C++ in a folder `native` beside it, `extern "C"` functions on plain pointers, and asks for a library
 here. Wheels bring it built for every instruction set; elsewhere it is compiled when first asked for and kept on disk.
 Where that is not possible the caller gets None, runs its own slower way, and the user reads one line.
 """

@@ -26,7 +26,7 @@ from recurra.kernels.cpu.program import CellProgram
 from recurra.kernels.plan import Hoist, Stack
 from recurra.kernels.reference.program import Program
 
-__all__ = ["Loop", "loop_of", "run_backward", "run_loop"]
+__all__ = ["Loop", "loop_of", "run", "run_backward", "run_loop"]
 
 
 class Loop:
@@ -119,8 +119,7 @@ def _rows(steps: int, batch: int, lengths: Tensor | None, resets: Tensor | None)
     return Rows(steps, batch, offset, active, flags, any_reset)
 
 
-@torch.library.custom_op("recurra::cpu_loop", mutates_args=())
-def run_loop(
+def _run_loop(
     slices: Sequence[Tensor],
     fixed: Sequence[Tensor],
     matrices: Sequence[Tensor],
@@ -160,6 +159,9 @@ def _kept_states(key: str, plain: bool, keep: str) -> list[str]:
     return [state for state in states_kept(program, _mode(keep)) if not (plain and state == output)]
 
 
+run_loop = torch.library.custom_op("recurra::cpu_loop", _run_loop, mutates_args=())
+
+
 @run_loop.register_fake
 def _(
     slices: Sequence[Tensor],
@@ -191,8 +193,7 @@ def _(
     return found
 
 
-@torch.library.custom_op("recurra::cpu_loop_backward", mutates_args=())
-def run_backward(
+def _run_backward(
     slices: Sequence[Tensor],
     fixed: Sequence[Tensor],
     matrices: Sequence[Tensor],
@@ -243,6 +244,9 @@ def _one_step_late(outputs: Tensor, start: Tensor) -> Tensor:
     return torch.cat((start, outputs))[: outputs.shape[0]]
 
 
+run_backward = torch.library.custom_op("recurra::cpu_loop_backward", _run_backward, mutates_args=())
+
+
 @run_backward.register_fake
 def _(  # The names are those of the operator.
     slices: Sequence[Tensor],
@@ -272,14 +276,29 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
     # No zeros for what is kept: nothing else reads it.
     ctx.set_materialize_grads(False)
     groups = (slices, fixed, matrices, states, initial, extras)
+    _save(ctx, groups, lengths, resets, steps, key, keep, output)
+
+
+def _save(
+    ctx: Any,
+    groups: Sequence[Sequence[Tensor]],
+    lengths: Tensor | None,
+    resets: Tensor | None,
+    steps: int,
+    key: str,
+    keep: str,
+    output: Sequence[Tensor],
+) -> None:
+    """What the gradient needs of a call."""
     ctx.counts = [len(group) for group in groups]
-    ctx.input_wanted = any(part.requires_grad for part in slices)
+    ctx.input_wanted = any(part.requires_grad for part in groups[0])
     ctx.key, ctx.keep, ctx.steps, ctx.optional = key, keep, steps, (lengths is not None, resets is not None)
     optional = [part for part in (lengths, resets) if part is not None]
     ctx.save_for_backward(*(tensor for group in groups for tensor in group), *optional, *output)
 
 
-def _backward(ctx: Any, gradients: list[Tensor | None]) -> tuple[Any, ...]:
+def _gradients(ctx: Any, gradients: Sequence[Tensor | None], operator: Any) -> list[list[Any]]:
+    """The gradients of slices, fixed, matrices, states and initial; `operator` is `run_backward` or what it wraps."""
     saved = list(ctx.saved_tensors)
     slices, fixed, matrices, states, initial, extras = (_take(saved, count) for count in ctx.counts)
     lengths, resets = (saved.pop(0) if there else None for there in ctx.optional)
@@ -295,12 +314,16 @@ def _backward(ctx: Any, gradients: list[Tensor | None]) -> tuple[Any, ...]:
         output_gradient = arrived[0].contiguous()
         finals = [part.contiguous() for part in arrived[1:]]
         given = (slices, fixed, matrices, states, extras, lengths, resets, ctx.steps, ctx.key, ctx.keep, saved)
-        found = run_backward(*given, output_gradient, finals, ctx.input_wanted)
+        found = operator(*given, output_gradient, finals, ctx.input_wanted)
     found = list(found)
     parts = [_take(found, count) for count in ctx.counts[:5]]
     if not ctx.input_wanted:
         parts[0] = [None] * ctx.counts[0]
-    return (*parts, [None] * ctx.counts[5], None, None, None, None, None)
+    return parts
+
+
+def _backward(ctx: Any, gradients: list[Tensor | None]) -> tuple[Any, ...]:
+    return (*_gradients(ctx, gradients, run_backward), [None] * ctx.counts[5], None, None, None, None, None)
 
 
 def _take(parts: list[Any], count: int) -> list[Any]:
@@ -311,6 +334,60 @@ def _take(parts: list[Any], count: int) -> list[Any]:
 
 
 torch.library.register_autograd("recurra::cpu_loop", _backward, setup_context=_setup)
+
+
+class _Eager(torch.autograd.Function):
+    """The operator without the operator: in eager mode its wrapping takes longer than a small loop."""
+
+    @staticmethod
+    def forward(ctx: Any, call: tuple[Any, ...], *tensors: Tensor) -> tuple[Tensor, ...]:
+        counts, extras, lengths, resets, steps, key, keep = call
+        given = list(tensors)
+        groups = [_take(given, count) for count in counts]
+        found = _run_loop(*groups, extras, lengths, resets, steps, key, keep)
+        ctx.set_materialize_grads(False)
+        _save(ctx, (*groups, extras), lengths, resets, steps, key, keep, found)
+        return tuple(found[: 1 + counts[3]])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
+        return None, *(part for group in _gradients(ctx, gradients, _run_backward) for part in group)
+
+
+def _plain() -> bool:
+    """Whether torch runs as written: nothing traces, counts or transforms the calls."""
+    return not (
+        torch.compiler.is_compiling()
+        or torch._C._len_torch_dispatch_stack()
+        or torch._C._functorch.maybe_current_level() is not None
+        or torch.jit.is_tracing()
+    )
+
+
+def run(
+    slices: Sequence[Tensor],
+    fixed: Sequence[Tensor],
+    matrices: Sequence[Tensor],
+    states: Sequence[Tensor],
+    initial: Sequence[Tensor],
+    extras: Sequence[Tensor],
+    lengths: Tensor | None,
+    resets: Tensor | None,
+    steps: int,
+    key: str,
+    keep: str,
+) -> list[Tensor]:
+    """As `run_loop`, the shortest way there is: outputs, final states, and perhaps more."""
+    groups = (slices, fixed, matrices, states, initial)
+    if not _plain() or any(type(part) not in _TENSORS for group in (*groups, extras) for part in group):
+        return run_loop(slices, fixed, matrices, states, initial, extras, lengths, resets, steps, key, keep)
+    if keep == "nothing":
+        return _run_loop(slices, fixed, matrices, states, initial, extras, lengths, resets, steps, key, keep)
+    call = (tuple(map(len, groups)), extras, lengths, resets, steps, key, keep)
+    return list(_Eager.apply(call, *(part for group in groups for part in group)))
+
+
+_TENSORS = (Tensor, torch.nn.Parameter)
 
 
 def _again(

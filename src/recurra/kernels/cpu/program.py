@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from recurra.equations.derive import gradient, seed
 from recurra.equations.expr import Expr, const, is_scalar, make, substitute, topological
@@ -69,7 +70,7 @@ class CellProgram:
         )
         self.backward = self._backward(operands)
 
-    @property
+    @cached_property
     def kept_places(self) -> list[Place]:
         """Where what is kept for the backward program lives."""
         return [self._place(node) for node in self.kept]

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
 
 from recurra.equations.expr import Expr, is_scalar, make, topological
 from recurra.equations.ops import OPS
@@ -15,8 +17,7 @@ from recurra.equations.ops import OPS
 __all__ = ["Instruction", "Pass", "Place", "Product", "Schedule", "Segment", "Target", "expensive", "spread_rows"]
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where a value lives while the program runs; axis None is one number per row."""
 
     kind: str
@@ -146,7 +147,15 @@ class Schedule:
             self.leaves.update(product.outputs)
         self.instructions: list[Instruction] = self._order(targets)
 
-    @property
+    @cached_property
+    def slots(self) -> list[tuple[Place, ...]]:
+        """The places of each instruction: those of a segment, the outputs of a product."""
+        return [
+            part.slots if isinstance(part, Segment) else tuple(place for _, place in part.outputs)
+            for part in self.instructions
+        ]
+
+    @cached_property
     def places(self) -> tuple[Place, ...]:
         """Every place an instruction reads or writes."""
         found: dict[Place, None] = {}
@@ -154,6 +163,21 @@ class Schedule:
             named = part.slots if isinstance(part, Segment) else (part.operand, *(place for _, place in part.outputs))
             found.update(dict.fromkeys(named))
         return tuple(found)
+
+    @cached_property
+    def overtakes(self) -> bool:
+        """Whether a step writes a state, before it first waits for anyone, that a product reads.
+
+        Its buffer is the one that the step before read from, and another thread may still be there.
+        """
+        read = {part.operand for part in self.instructions if isinstance(part, Product)}
+        for part in self.instructions:
+            if isinstance(part, Product):
+                return False
+            stored = [target.place for sweep in part.passes for target in sweep.stores]
+            if any(place.kind == "out" and place._replace(kind="in") in read for place in stored):
+                return True
+        return False
 
     def _stage(self, node: Expr) -> int:
         """How many products must have run before the node can be computed."""

@@ -8,7 +8,9 @@ from recurra.kernels.cpu.compiler import CompileError
 from recurra.kernels.cpu.extension import extension
 from recurra.kernels.cpu.prebuild import extension_name
 
-TWICE = '#include "vec.hpp"\nextern "C" __attribute__((visibility("default"))) double twice(double x) { return 2 * x; }\n'
+TWICE = (
+    '#include "vec.hpp"\nextern "C" __attribute__((visibility("default"))) double twice(double x) { return 2 * x; }\n'
+)
 
 
 @pytest.fixture

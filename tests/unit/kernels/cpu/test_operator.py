@@ -69,7 +69,7 @@ CHECKS = ("test_schema", "test_autograd_registration", "test_faketensor")
 @pytest.mark.parametrize("cell", CELLS_HERE)
 def test_torch_checks_the_forward_operator(cell, call):
     layer, x = make(cell, learned_initial_state=True), draw(3, 4, 3)
-    given = recorded(backend, "run_loop", lambda: layer(x, **CALLS[call]))
+    given = recorded(backend, "run", lambda: layer(x, **CALLS[call]))
     found = torch.library.opcheck(torch.ops.recurra.cpu_loop.default, given, test_utils=CHECKS)
     assert found == dict.fromkeys(CHECKS, "SUCCESS")
 
@@ -77,7 +77,7 @@ def test_torch_checks_the_forward_operator(cell, call):
 @pytest.mark.parametrize(("cell", "call"), [("gru_v1", "dense"), ("lstm", "both")])
 def test_torch_traces_the_operator_with_its_gradient(cell, call):
     layer, x = make(cell, learned_initial_state=True), draw(3, 4, 3)
-    given = recorded(backend, "run_loop", lambda: layer(x, **CALLS[call]))
+    given = recorded(backend, "run", lambda: layer(x, **CALLS[call]))
     torch.library.opcheck(torch.ops.recurra.cpu_loop.default, given, test_utils="test_aot_dispatch_dynamic")
 
 
@@ -85,7 +85,7 @@ def test_torch_traces_the_operator_with_its_gradient(cell, call):
 def test_torch_checks_the_forward_operator_without_gradients(call):
     layer, x = make("lstm"), draw(3, 4, 3)
     with torch.no_grad():
-        given = recorded(backend, "run_loop", lambda: layer(x, **CALLS[call]))
+        given = recorded(backend, "run", lambda: layer(x, **CALLS[call]))
     assert given[-1] == "nothing"
     with torch.no_grad():
         torch.library.opcheck(torch.ops.recurra.cpu_loop.default, given, test_utils=("test_schema", "test_faketensor"))
@@ -95,7 +95,7 @@ def test_torch_checks_the_forward_operator_without_gradients(call):
 @pytest.mark.parametrize("cell", CELLS_HERE)
 def test_torch_checks_the_backward_operator(cell, call):
     layer, x = make(cell), draw(3, 4, 3)
-    given = recorded(operator, "run_backward", lambda: layer(x, **CALLS[call])[0].sum().backward())
+    given = recorded(operator, "_run_backward", lambda: layer(x, **CALLS[call])[0].sum().backward())
     with torch.no_grad():
         torch.library.opcheck(
             torch.ops.recurra.cpu_loop_backward.default, given, test_utils=("test_schema", "test_faketensor")
@@ -185,3 +185,31 @@ def test_rows_of_a_dense_batch():
     assert rows.any_reset is not None
     assert rows.any_reset.tolist() == [0, 1, 0]
     assert not rows.plain
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_the_short_way_of_eager_mode_is_the_operator(call, monkeypatch):
+    layer, x = make("gru_v1", learned_initial_state=True), draw(3, 4, 3)
+
+    def results():
+        layer.zero_grad()
+        y, state = layer(x, **CALLS[call])
+        loss = (y * torch.arange(y.numel()).view(y.shape)).sum() + state[0].h.square().sum()
+        return [y, *torch.autograd.grad(loss, [x, *layer.parameters()])]
+
+    short = results()
+    monkeypatch.setattr(operator, "_plain", lambda: False)
+    for have, want in zip(short, results(), strict=True):
+        assert torch.equal(have, want)
+
+
+def test_what_counts_or_traces_sees_the_operator():
+    layer, x = make("lstm"), draw(3, 4, 3)
+    with torch.utils.flop_counter.FlopCounterMode(display=False):
+        assert not operator._plain()
+    assert operator._plain()
+    with torch.profiler.profile() as profile:
+        layer(x)
+    assert not any("cpu_loop" in event.name for event in profile.events())
+    compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x)[0], layer(x)[0])

@@ -123,7 +123,7 @@ template <bool HALF> struct Blocks {
 };
 template <bool HALF> constexpr Blocks<HALF> BLOCKS;
 
-INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+template <class N> INLINE N ceil_div(N a, N b) { return (a + b - 1) / b; }
 
 // Panels of the blocks for this many rows: the widest that takes all rows, else the best by measurement.
 template <bool HALF> INLINE int64_t span_of(int64_t rows) {
@@ -132,20 +132,29 @@ template <bool HALF> INLINE int64_t span_of(int64_t rows) {
     return rows > MOST_ROWS && REGISTERS > 16 ? 3 : 2;
 }
 
-// Panels [first, end) of the product. A group of panels stays in the cache while all rows pass.
+// Panels [first, end) of the product. A group of panels stays in the cache while all rows pass. A division of 64-bit
+// integers takes as long as a hundred products: there are none within the loop over blocks.
 template <bool HALF>
 void multiply(const char* a, int64_t a_row, int64_t rows, int64_t depth, const char* packed, int64_t first, int64_t end,
               char* c, int64_t c_row) {
-    if (rows <= 0) return;
+    if (rows <= 0 || end <= first) return;
     const int64_t panel = panel_bytes(HALF, depth), span = span_of<HALF>(rows);
-    for (int64_t at = first, taken; at < end; at += taken) {
-        const int64_t left = end - at;
-        taken = ceil_div(left, ceil_div(left, span));
-        const int64_t parts = ceil_div(rows, most_rows(HALF, taken));
-        for (int64_t part = 0; part < parts; part++) {
-            const int64_t from = rows * part / parts, count = rows * (part + 1) / parts - from;
-            BLOCKS<HALF>.table[count - 1][taken - 1](a + from * a_row, a_row, packed + at * panel, panel, depth,
-                                                     c + from * c_row + at * LANES * (int64_t)sizeof(real), c_row);
+    const uint32_t groups = ceil_div(uint32_t(end - first), uint32_t(span));
+    // Groups and parts as equal as they come: the first `wide` groups have one panel more.
+    const int64_t narrow = uint32_t(end - first) / groups, wide = uint32_t(end - first) % groups;
+    int64_t split_for = 0, small = 0, large = 0;
+    for (int64_t at = first, group = 0, taken; at < end; at += taken, group++) {
+        taken = narrow + (group < wide);
+        if (taken != split_for) {
+            const uint32_t parts = ceil_div(uint32_t(rows), uint32_t(most_rows(HALF, taken)));
+            split_for = taken, small = uint32_t(rows) / parts, large = uint32_t(rows) % parts;
+        }
+        const char* weights = packed + at * panel;
+        char* out = c + at * LANES * (int64_t)sizeof(real);
+        for (int64_t from = 0, part = 0, count; from < rows; from += count, part++) {
+            count = small + (part < large);
+            BLOCKS<HALF>.table[count - 1][taken - 1](a + from * a_row, a_row, weights, panel, depth, out + from * c_row,
+                                                     c_row);
         }
     }
 }
