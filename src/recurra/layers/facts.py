@@ -17,6 +17,7 @@ from torch import nn
 
 from recurra.equations.expr import Expr
 from recurra.equations.spec import CellSpec
+from recurra.layers.recurrent import Recurrent
 
 __all__ = ["NOTHING", "Facts", "HasFacts", "facts_of", "feedforward_depth", "memory_steps", "recurrent_depth"]
 
@@ -75,6 +76,14 @@ class HasFacts(Protocol):
         ...
 
 
+def _of_recurrent(layer: Recurrent) -> Facts:
+    spec = layer.units[0].spec
+    memory = memory_steps(spec) * layer.num_layers
+    past = 0 if layer.reverse else memory
+    future = memory if layer.reverse or layer.bidirectional else 0
+    return Facts(feedforward_depth(spec) * layer.num_layers, recurrent_depth(spec), past, future)
+
+
 # torch modules that work on one step at a time, by whether they bend.
 _LINEAR = (nn.Linear, nn.Identity, nn.Embedding, nn.Dropout, nn.LayerNorm)
 _BENT = (nn.Tanh, nn.Sigmoid, nn.ReLU, nn.GELU, nn.SiLU, nn.ELU, nn.LeakyReLU, nn.Softplus, nn.Hardtanh)
@@ -82,6 +91,8 @@ _BENT = (nn.Tanh, nn.Sigmoid, nn.ReLU, nn.GELU, nn.SiLU, nn.ELU, nn.LeakyReLU, n
 
 def facts_of(module: nn.Module) -> Facts | None:
     """The facts of a layer of ours, a torch module over single steps, or a Sequential of such; None when unknown."""
+    if isinstance(module, Recurrent):
+        return _of_recurrent(module)
     if isinstance(module, HasFacts):
         return module.facts()
     if isinstance(module, nn.Sequential):

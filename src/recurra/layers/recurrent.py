@@ -16,11 +16,11 @@ from recurra.layers.sequence import flip, flip_resets, valid_mask
 from recurra.layers.stream import Stream
 from recurra.layers.unit import Unit, resolve
 
-__all__ = ["Merge", "Recurrent"]
+__all__ = ["MERGES", "Merge", "Recurrent"]
 
 Merge = Literal["concat", "sum", "mean", "mul"]
 
-_MERGES = {
+MERGES = {
     "concat": lambda a, b: torch.cat((a, b), -1),
     "sum": lambda a, b: a + b,
     "mean": lambda a, b: (a + b) / 2,
@@ -194,7 +194,7 @@ class Recurrent(nn.Module):
             y, last = self.units[index](read, None if state is None else state[index], lengths, borders)
             parts.append(flip(y, lengths) if backwards else y)
             final.append(last)
-        return _MERGES[self.merge](*parts) if len(parts) == 2 else parts[0]
+        return MERGES[self.merge](*parts) if len(parts) == 2 else parts[0]
 
     def _join(self, read: Tensor, y: Tensor) -> Tensor:
         return y + read if self.residual and y.shape == read.shape else y
@@ -318,10 +318,8 @@ def _check(given: Mapping[str, Any]) -> None:
         {f"zoneout of {s}": r for s, r in zoneout.items()} if isinstance(zoneout, Mapping) else {"zoneout": zoneout}
     )
     faults += [f"{name} must lie in [0, 1), got {rate!r}" for name, rate in rates.items() if not 0 <= rate < 1]
-    if given["merge"] not in _MERGES:
-        faults.append(
-            f"merge must be one of {', '.join(nearest(str(given['merge']), _MERGES))}, got {given['merge']!r}"
-        )
+    if given["merge"] not in MERGES:
+        faults.append(f"merge must be one of {', '.join(nearest(str(given['merge']), MERGES))}, got {given['merge']!r}")
     if given["reverse"] and given["bidirectional"]:
         faults.append("reverse and bidirectional cannot both be set: bidirectional reads backwards already")
     if faults:

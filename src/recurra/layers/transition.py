@@ -24,8 +24,8 @@ __all__ = ["DeepTransition", "Inputs", "deep_transition"]
 
 Inputs = Literal["first", "all"]
 
-# Of a vector of zeros these make zeros; to the simplifier a zero has no axis to take the mean over.
-_OF_ZERO = ("layer_norm", "rms_norm")
+# Of zeros these make zeros; the simplifier leaves them, as a zero has no axis and 0 times NaN is not 0.
+_OF_ZERO = ("layer_norm", "rms_norm", "mul")
 
 
 def deep_transition(
@@ -172,9 +172,7 @@ def _layer(
             done[node] = make("matmul", param(node.args[0]), done[node.args[1]])
             if shortcut and node in spec.stateful and str(node.args[0].value) in spec.recurrent_params:
                 done[node] = done[node] + make("matmul", param(node.args[0], "s"), node.args[1])
-        elif node.op in _OF_ZERO and done[node.args[0]] is zero:
-            done[node] = zero
-        elif node.op == "mul" and zero in (done[node.args[0]], done[node.args[1]]):
+        elif node.op in _OF_ZERO and any(done[arg] is zero for arg in node.args):
             done[node] = zero
         else:
             done[node] = make(node.op, *(done[arg] for arg in node.args), value=node.value) if node.args else node
