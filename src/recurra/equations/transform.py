@@ -15,7 +15,7 @@ from recurra.equations.expr import Expr, make, substitute, topological
 from recurra.equations.simplify import simplify
 from recurra.equations.spec import CellSpec, Extra
 
-__all__ = ["with_projection", "with_recurrent_dropout", "with_replaced", "with_zoneout"]
+__all__ = ["rebuilt", "with_projection", "with_recurrent_dropout", "with_replaced", "with_zoneout"]
 
 
 def with_recurrent_dropout(spec: CellSpec) -> CellSpec:
@@ -36,7 +36,7 @@ def with_recurrent_dropout(spec: CellSpec) -> CellSpec:
         Extra(f"drop_{state}", spec.state_axes[state], "recurrent dropout mask, constant over time")
         for state in dropped
     )
-    return _rebuilt(spec, {state: done[node] for state, node in spec.after.items()}, done, extras)
+    return rebuilt(spec, {state: done[node] for state, node in spec.after.items()}, done, extras)
 
 
 def with_zoneout(spec: CellSpec, states: Iterable[str]) -> CellSpec:
@@ -51,7 +51,7 @@ def with_zoneout(spec: CellSpec, states: Iterable[str]) -> CellSpec:
         zone = make("extra", value=f"zone_{state}")
         after[state] = zone * make("state", value=state) + (1 - zone) * spec.after[state]
         extras.append(Extra(f"zone_{state}", spec.state_axes[state], "share of the old state that stays, per step"))
-    return _rebuilt(spec, after, {}, tuple(extras))
+    return rebuilt(spec, after, {}, tuple(extras))
 
 
 def with_projection(spec: CellSpec) -> CellSpec:
@@ -96,7 +96,7 @@ def with_replaced(spec: CellSpec, name: str, changes: Mapping[Expr, Expr]) -> Ce
     live = set(topological(after.values()))
     labels = [label for label, _ in kept]
     names = tuple((label, node) for label, node in zip(labels, roots, strict=False) if node in live and node.args)
-    changed = _rebuilt(replace(spec, name=name, names=names), after, {}, ())
+    changed = rebuilt(replace(spec, name=name, names=names), after, {}, ())
     params = {param: axes for param, axes in spec.params.items() if make("param", value=param) in changed.shapes}
     return replace(changed, params=params)
 
@@ -112,9 +112,14 @@ def _mask_states(operand: Expr, masked: dict[Expr, Expr], dropped: dict[str, Non
     return substitute([operand], {**masked, **behind})[0]
 
 
-def _rebuilt(
+def rebuilt(
     spec: CellSpec, after: Mapping[str, Expr], moved: Mapping[Expr, Expr], extras: tuple[Extra, ...]
 ) -> CellSpec:
+    """`spec` with other next states, which may use `extras` too; `moved` says what became of named values.
+
+    Raises EquationError where axes do not agree.
+    """
+
     def fail(node: Expr, fact: str, hint: str) -> EquationError:
         return EquationError(message(spec.name, f"`{show.text(node)}` {fact}", hint=hint or None))
 
