@@ -13,7 +13,7 @@ from recurra.base.errors import ConfigError, ShapeError, message
 from recurra.base.state import leaves, restart
 from recurra.equations.cell import Cell
 from recurra.kernels.reference.program import program
-from recurra.layers.memory_step import HeadSizes, memory_step
+from recurra.layers.memory_step import HeadSizes, memory_run, memory_step
 from recurra.layers.recurrent import Recurrent
 from recurra.layers.sequence import valid_mask
 from recurra.layers.stream import Stream
@@ -212,6 +212,14 @@ class NTM(nn.Module):
         if valid is not None:
             # Whatever stands on the padding, even NaN, must not reach a product: 0 times NaN is NaN in a gradient.
             x = torch.where(valid.unsqueeze(-1), x, x.new_zeros(()))
+        if self.unit is None and self.native is not False and steps and valid is None and resets is None:
+            ran = memory_run(x, self.layer, self.heads, state[1:], self.sizes, self.clip)
+            if ran is not None:
+                y, *parts, raw, weights = ran
+                if heard is not None:
+                    reads = y[..., self.hidden_size :].unflatten(-1, (self.sizes.reading, self.sizes.width))
+                    heard += zip(raw.unbind(1), reads.unbind(1), weights.unbind(1), strict=True)
+                return y if self.output is None else self.output(y), NTMState((), *parts)
         advance = self._controller()
         outputs = []
         for t, moment in enumerate(x.unbind(1)):

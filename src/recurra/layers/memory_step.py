@@ -1,8 +1,9 @@
-"""One step of a neural Turing machine's memory, from what the controller says to what it reads back.
+"""One step of a neural Turing machine's memory, from what the controller says to what it reads back; and whole runs.
 
-Written twice, and held together by tests: in torch out of the equations of `ntm_addressing`, and in C++ (forward and
-derivative in one pass each over a memory that stays in the first-level cache), which is what makes training on a CPU
-bearable: the torch version launches about sixty small operations a step.
+A step is written twice, and held together by tests: in torch out of the equations of `ntm_addressing`, and in C++
+(native/ntm.cpp, forward and derivative), as the torch version launches about sixty small operations a step. Where the
+controller is a feed-forward layer, `memory_run` does whole sequences in C++, row after row, so that a row's memory stays
+in the first-level cache; weight gradients are then one product over all steps. Cells as controllers go step by step.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch.nn import functional
 from recurra.kernels.cpu.extension import extension
 from recurra.layers.ntm_addressing import address, erase_and_add, read
 
-__all__ = ["HeadSizes", "memory_step", "memory_step_reference", "native_library"]
+__all__ = ["HeadSizes", "memory_run", "memory_step", "memory_step_reference", "native_library"]
 
 _NAMES = {torch.float32: "f32", torch.float64: "f64"}
 
@@ -80,9 +81,10 @@ def native_library() -> ctypes.CDLL | None:
     library = extension(Path(__file__).parent / "native" / "ntm.cpp")
     if library is not None:
         for name in _NAMES.values():
-            for function, pointers in ((f"ntm_forward_{name}", 7), (f"ntm_backward_{name}", 11)):
-                entry = getattr(library, function)
-                entry.argtypes = [ctypes.c_int64] * 6 + [ctypes.c_void_p] * pointers + [ctypes.c_int]
+            for function, run, pointers in (("forward", 0, 7), ("backward", 0, 11), ("forward", 1, 13), ("backward", 1, 17)):
+                entry = getattr(library, f"ntm_{'run_' if run else ''}{function}_{name}")
+                numbers = [ctypes.c_int64] * 9 + [ctypes.c_double] if run else [ctypes.c_int64] * 6
+                entry.argtypes = [*numbers, *[ctypes.c_void_p] * pointers, ctypes.c_int]
                 entry.restype = None
     return library
 
@@ -135,3 +137,88 @@ def memory_step(
         return memory_step_reference(memory, previous, raw, sizes)
     reads, weights, after = _Native.apply(library, memory.transpose(1, 2), previous, raw, sizes)
     return reads, weights, after.transpose(1, 2)
+
+
+class _NativeRun(torch.autograd.Function):
+    """memory here is (B, W, N): see native/ntm.cpp for every array."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        library: ctypes.CDLL,
+        sizes: HeadSizes,
+        clip: float,
+        x: Tensor,
+        layer: Tensor,
+        layer_bias: Tensor,
+        heads: Tensor,
+        heads_bias: Tensor,
+        *state: Tensor,
+    ) -> tuple[Tensor, ...]:
+        x, layer_bias, heads_bias = x.contiguous(), layer_bias.contiguous(), heads_bias.contiguous()
+        reads, weights, memory = (part.contiguous() for part in state)
+        (batch, steps, inputs), hidden = x.shape, layer.shape[0]
+        ctx.numbers = (batch, sizes.locations, sizes.width, sizes.reading, sizes.writing, sizes.shifts)
+        ctx.numbers += steps, inputs, hidden, clip
+        features = x.new_empty(batch, steps, hidden + sizes.reading * sizes.width)
+        raw = x.new_empty(batch, steps, sizes.raw_size)
+        all_weights = x.new_empty(batch, steps, sizes.heads, sizes.locations)
+        all_memory = x.new_empty(batch, steps, sizes.width, sizes.locations)
+        kept_size = sizes.raw_size + sizes.locations + sizes.heads * (4 * sizes.locations + 1)
+        kept = x.new_empty(batch, steps, kept_size)
+        given = x, layer.t().contiguous(), layer_bias, heads.t().contiguous(), heads_bias, reads, weights, memory
+        arrays = *given, features, raw, all_weights, all_memory, kept
+        entry = getattr(library, f"ntm_run_forward_{_NAMES[x.dtype]}")
+        entry(*ctx.numbers, *[array.data_ptr() for array in arrays], torch.get_num_threads())
+        ctx.library = library
+        ctx.save_for_backward(x, layer, heads, *arrays[5:])
+        last = features[:, -1, hidden:].unflatten(-1, (sizes.reading, sizes.width))
+        ctx.mark_non_differentiable(raw, all_weights)
+        return features, last.clone(), all_weights[:, -1].clone(), all_memory[:, -1].clone(), raw, all_weights
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_features: Tensor, *d_state: Tensor) -> tuple[Tensor | None, ...]:
+        x, layer, heads, reads, weights, memory, features, raw, all_weights, all_memory, kept = ctx.saved_tensors
+        hidden = layer.shape[0]
+        d_reads, d_weights, d_memory = (part.clone(memory_format=torch.contiguous_format) for part in d_state[:3])
+        d_x, d_raw = torch.empty_like(x), torch.empty_like(raw)
+        d_hidden = x.new_empty(*x.shape[:2], hidden)
+        given = layer.contiguous(), heads.contiguous(), weights, memory, features, raw, all_weights, all_memory, kept
+        made = d_reads, d_weights, d_memory, torch.empty_like(d_memory), d_x, d_hidden, d_raw
+        arrays = *given, d_features.contiguous(), *made
+        entry = getattr(ctx.library, f"ntm_run_backward_{_NAMES[x.dtype]}")
+        entry(*ctx.numbers, *[array.data_ptr() for array in arrays], torch.get_num_threads())
+        before = torch.cat((reads.flatten(1).unsqueeze(1), features[:, :-1, hidden:]), 1)
+        read = torch.cat((x, before), -1).flatten(0, 1)
+        flat_hidden, flat_raw = d_hidden.flatten(0, 1), d_raw.flatten(0, 1)
+        d_layer = flat_hidden.t() @ read
+        d_heads = flat_raw.t() @ features[..., :hidden].flatten(0, 1)
+        return None, None, None, d_x, d_layer, flat_hidden.sum(0), d_heads, flat_raw.sum(0), d_reads, d_weights, d_memory
+
+
+def memory_run(
+    x: Tensor,
+    layer: torch.nn.Linear,
+    heads: torch.nn.Linear,
+    state: tuple[Tensor, Tensor, Tensor],
+    sizes: HeadSizes,
+    clip: float | None,
+) -> tuple[Tensor, ...] | None:
+    """All steps of a machine with the controller tanh(layer([x, reads])); None where the C++ cannot run them.
+
+    x (B, T, I), T >= 1; state: reads (B, R, W), weightings (B, K, N), memory (B, N, W). Returns the controller's outputs
+    beside the reads (B, T, H + R W), the three parts of the last state, and without gradients what the heads were told
+    (B, T, P) and where they were (B, T, K, N).
+    """
+    tensors = x, layer.weight, heads.weight, *state
+    if any(tensor.dtype != x.dtype or tensor.device.type != "cpu" for tensor in tensors) or x.dtype not in _NAMES:
+        return None
+    library = native_library()
+    if library is None:
+        return None
+    reads, weights, memory = state
+    bound = float("inf") if clip is None else clip
+    given = x, layer.weight, layer.bias, heads.weight, heads.bias, reads, weights, memory.transpose(1, 2)
+    features, reads, weights, memory, raw, all_weights = _NativeRun.apply(library, sizes, bound, *given)
+    return features, reads, weights, memory.transpose(1, 2), raw, all_weights

@@ -14,6 +14,7 @@
 
 #include <cmath>
 #include <limits>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -72,20 +73,46 @@ inline float log_of(float x) {
 }
 inline double log_of(double x) { return std::log(x); }
 
-template <class T> T sigmoid(T x) { return 1 / (1 + std::exp(-x)); }
+// Absolute errors of 2e-7; double goes to the C library.
+inline float sigmoid(float x) { return 1 / (1 + exp_of(-x)); }
+inline double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+inline float tanh_of(float x) {
+    const float t = exp_of(-2 * std::fabs(x)), y = (1 - t) / (1 + t);
+    return std::copysign(y, x);
+}
+inline double tanh_of(double x) { return std::tanh(x); }
 template <class T> T softplus(T x) { return (x > 0 ? x : 0) + std::log1p(std::exp(x > 0 ? -x : x)); }
 
+// A register's worth of numbers anywhere in memory. Sums are written with it: what `omp simd reduction` makes of a sum
+// over 128 numbers adds the lanes one by one and takes longer over that than over the rest.
+template <class T> struct Wide {
+    typedef T type __attribute__((vector_size(64), aligned(sizeof(T)), may_alias));
+    static constexpr int64_t LANES = 64 / sizeof(T);
+};
+template <class T> T total(const typename Wide<T>::type& v) {
+    T a[Wide<T>::LANES];
+    memcpy(a, &v, sizeof a);
+    for (int64_t half = Wide<T>::LANES / 2; half; half /= 2)
+        for (int64_t i = 0; i < half; i++) a[i] += a[i + half];
+    return a[0];
+}
 template <class T> T sum(const T* a, int64_t n) {
-    T total = 0;
-#pragma omp simd reduction(+ : total)
-    for (int64_t i = 0; i < n; i++) total += a[i];
-    return total;
+    typedef typename Wide<T>::type vec;
+    vec lanes = {};
+    T rest = 0;
+    int64_t i = 0;
+    for (; i + Wide<T>::LANES <= n; i += Wide<T>::LANES) lanes += *(const vec*)(a + i);
+    for (; i < n; i++) rest += a[i];
+    return total<T>(lanes) + rest;
 }
 template <class T> T dot(const T* a, const T* b, int64_t n) {
-    T total = 0;
-#pragma omp simd reduction(+ : total)
-    for (int64_t i = 0; i < n; i++) total += a[i] * b[i];
-    return total;
+    typedef typename Wide<T>::type vec;
+    vec lanes = {};
+    T rest = 0;
+    int64_t i = 0;
+    for (; i + Wide<T>::LANES <= n; i += Wide<T>::LANES) lanes += *(const vec*)(a + i) * *(const vec*)(b + i);
+    for (; i < n; i++) rest += a[i] * b[i];
+    return total<T>(lanes) + rest;
 }
 
 // out = softmax(factor * a)
@@ -141,12 +168,9 @@ void forward_row(const Sizes& s, const T* memory, const T* before, const T* raw,
     for (int64_t k = 0; k < s.K(); k++) {
         const T* in = raw + k * s.head();
         T* act = kept.act + k * s.head();
-        T square = 0;
-        for (int64_t w = 0; w < W; w++) {
-            act[w] = std::tanh(in[w]);
-            square += act[w] * act[w];
-        }
-        const T key_norm = kept.key_norm(k) = std::sqrt(square);
+#pragma omp simd
+        for (int64_t w = 0; w < W; w++) act[w] = tanh_of(in[w]);
+        const T key_norm = kept.key_norm(k) = std::sqrt(dot(act, act, W));
         const T strength = act[W] = softplus(in[W]), gate = act[W + 1] = sigmoid(in[W + 1]);
         softmax(in + W + 2, T(1), act + W + 2, V);
         const T sharpening = act[W + 2 + V] = 1 + softplus(in[W + 2 + V]);
@@ -176,14 +200,20 @@ void forward_row(const Sizes& s, const T* memory, const T* before, const T* raw,
 
     const T* in = raw + s.K() * s.head();
     T* act = kept.act + s.K() * s.head();
+    for (int64_t k = 0; k < s.S; k++, in += 2 * W, act += 2 * W) {
+#pragma omp simd
+        for (int64_t w = 0; w < W; w++) act[w] = sigmoid(in[w]);
+#pragma omp simd
+        for (int64_t w = W; w < 2 * W; w++) act[w] = tanh_of(in[w]);
+    }
+    act = kept.act + s.K() * s.head();
     for (int64_t w = 0; w < W; w++) {
         const T* m = memory + w * N;
         T *out = after + w * N, *added = work;
         memcpy(out, m, N * sizeof(T));
         memset(added, 0, N * sizeof(T));
         for (int64_t k = 0; k < s.S; k++) {
-            const T erase = act[2 * k * W + w] = sigmoid(in[2 * k * W + w]);
-            const T add = act[(2 * k + 1) * W + w] = std::tanh(in[(2 * k + 1) * W + w]);
+            const T erase = act[2 * k * W + w], add = act[(2 * k + 1) * W + w];
             const T* at = weights + (s.R + k) * N;
 #pragma omp simd
             for (int64_t n = 0; n < N; n++) {
@@ -223,13 +253,9 @@ void backward_row(const Sizes& s, const T* memory, const T* before, const T* raw
 #pragma omp simd
                 for (int64_t n = 0; n < N; n++) a[n] *= 1 - there[n] * their;
             }
-            T d_erase = 0, d_add = 0;
-#pragma omp simd reduction(+ : d_erase, d_add)
-            for (int64_t n = 0; n < N; n++) {
-                d_erase -= a[n] * at[n];
-                d_add += d[n] * at[n];
-                d_at[n] += d[n] * add - a[n] * erase;
-            }
+#pragma omp simd
+            for (int64_t n = 0; n < N; n++) d_at[n] += d[n] * add - a[n] * erase;
+            const T d_erase = -dot(a, at, N), d_add = dot(d, at, N);
             d_in[2 * k * W + w] = d_erase * erase * (1 - erase);
             d_in[(2 * k + 1) * W + w] = d_add * (1 - add * add);
         }
@@ -275,35 +301,28 @@ void backward_row(const Sizes& s, const T* memory, const T* before, const T* raw
         for (int64_t j = 0; j < V; j++) d_shift[j] = shift[j] * (d_shift[j] - mean);
 
         // Interpolation, then the softmax over strength * cosine; d becomes the gradient of the product with the key.
-        T d_gate = 0;
-        mean = 0;
-#pragma omp simd reduction(+ : d_gate, mean)
-        for (int64_t n = 0; n < N; n++) {
-            d_gate += b[n] * (content[n] - old[n]);
-            d_old[n] = (1 - gate) * b[n];
-            mean += gate * b[n] * content[n];
-        }
+        const T towards = dot(b, content, N), d_gate = towards - dot(b, old, N);
+        mean = gate * towards;
+#pragma omp simd
+        for (int64_t n = 0; n < N; n++) d_old[n] = (1 - gate) * b[n];
         d_in[W + 1] = d_gate * gate * (1 - gate);
-        T d_strength = 0, d_key_norm = 0;
-#pragma omp simd reduction(+ : d_strength, d_key_norm)
+#pragma omp simd
         for (int64_t n = 0; n < N; n++) {
-            const T z = content[n] * (gate * b[n] - mean), below = key_norm * kept.norms[n] + T(EPSILON);
-            d_strength += z * cosine[n];
-            d[n] = strength * z / below;
-            d_norms[n] -= d[n] * cosine[n] * key_norm;
-            d_key_norm -= d[n] * cosine[n] * kept.norms[n];
+            const T z = content[n] * (gate * b[n] - mean);
+            a[n] = z * cosine[n];
+            d[n] = strength * z / (key_norm * kept.norms[n] + T(EPSILON));
+            b[n] = d[n] * cosine[n];
+            d_norms[n] -= b[n] * key_norm;
         }
-        d_in[W] = d_strength * sigmoid(in[W]);
+        d_in[W] = sum(a, N) * sigmoid(in[W]);
+        const T d_key_norm = -dot(b, kept.norms, N);
         const T pull = key_norm > 0 ? d_key_norm / key_norm : 0;
         for (int64_t w = 0; w < W; w++) {
             const T *m = memory + w * N, key = act[w];
-            T *d_m = d_memory + w * N, d_key = 0;
-#pragma omp simd reduction(+ : d_key)
-            for (int64_t n = 0; n < N; n++) {
-                d_key += d[n] * m[n];
-                d_m[n] += d[n] * key;
-            }
-            d_in[w] = (d_key + pull * key) * (1 - key * key);
+            T* d_m = d_memory + w * N;
+#pragma omp simd
+            for (int64_t n = 0; n < N; n++) d_m[n] += d[n] * key;
+            d_in[w] = (dot(d, m, N) + pull * key) * (1 - key * key);
         }
     }
 #pragma omp simd
@@ -344,19 +363,147 @@ void backward(const Sizes& s, const T* memory, const T* before, const T* raw, co
     }
 }
 
+// out (m) = bias + matrix (n, m) applied to x (n) from the left
+template <class T> void apply(const T* x, int64_t n, const T* matrix, const T* bias, T* out, int64_t m) {
+    typedef typename Wide<T>::type vec;
+    constexpr int64_t LANES = Wide<T>::LANES, BLOCK = 4 * LANES;
+    int64_t j = 0;
+    for (; j + BLOCK <= m; j += BLOCK) {
+        vec a = {}, b = {}, c = {}, d = {};
+        const T* row = matrix + j;
+        for (int64_t i = 0; i < n; i++, row += m) {
+            a += x[i] * *(const vec*)row;
+            b += x[i] * *(const vec*)(row + LANES);
+            c += x[i] * *(const vec*)(row + 2 * LANES);
+            d += x[i] * *(const vec*)(row + 3 * LANES);
+        }
+        *(vec*)(out + j) = a, *(vec*)(out + j + LANES) = b;
+        *(vec*)(out + j + 2 * LANES) = c, *(vec*)(out + j + 3 * LANES) = d;
+    }
+    for (; j + LANES <= m; j += LANES) {
+        vec a = {};
+        for (int64_t i = 0; i < n; i++) a += x[i] * *(const vec*)(matrix + i * m + j);
+        *(vec*)(out + j) = a;
+    }
+    if (j < m) {
+        memset(out + j, 0, (m - j) * sizeof(T));
+        for (int64_t i = 0; i < n; i++)
+            for (int64_t c = j; c < m; c++) out[c] += x[i] * matrix[i * m + c];
+    }
+    if (bias)
+        for (int64_t c = 0; c < m; c++) out[c] += bias[c];
+}
+
+// A machine whose controller is one tanh layer, over whole sequences; rows are independent, so each runs through all
+// its steps while its memory is near. Everything is batch first: features (B, T, H + R W) are the controller's output and
+// the reads, which the output layer takes. Matrices come with the reading side first: layer (I + R W, H), heads (H, P).
+template <class T> struct Run {
+    Sizes s;
+    int64_t steps, inputs, hidden;
+    T clip;
+    int64_t reads() const { return s.R * s.W; }
+    int64_t features() const { return hidden + reads(); }
+};
+
+template <class T>
+void run_forward(const Run<T>& r, const T* x, const T* layer, const T* layer_bias, const T* heads, const T* heads_bias,
+                 const T* reads, const T* weights, const T* memory, T* features, T* raw, T* all_weights, T* all_memory,
+                 T* kept, int threads) {
+    const Sizes& s = r.s;
+    const int64_t I = r.inputs, H = r.hidden, RW = r.reads(), F = r.features(), P = s.P(), KN = s.K() * s.N, WN = s.W * s.N;
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    {
+        std::vector<T> work(s.N), read(I + RW);
+#pragma omp for schedule(static)
+        for (int64_t b = 0; b < s.B; b++) {
+            for (int64_t t = 0; t < r.steps; t++) {
+                const int64_t at = b * r.steps + t;
+                T *f = features + at * F, *said = raw + at * P;
+                memcpy(read.data(), x + at * I, I * sizeof(T));
+                memcpy(read.data() + I, t ? f - F + H : reads + b * RW, RW * sizeof(T));
+                apply(read.data(), I + RW, layer, layer_bias, f, H);
+#pragma omp simd
+                for (int64_t j = 0; j < H; j++) f[j] = tanh_of(f[j]);
+                apply(f, H, heads, heads_bias, said, P);
+#pragma omp simd
+                for (int64_t j = 0; j < P; j++)
+                    said[j] = said[j] < -r.clip ? -r.clip : (said[j] > r.clip ? r.clip : said[j]);
+                forward_row(s, t ? all_memory + (at - 1) * WN : memory + b * WN,
+                            t ? all_weights + (at - 1) * KN : weights + b * KN, said, f + H, all_weights + at * KN,
+                            all_memory + at * WN, kept + at * s.L(), work.data());
+            }
+        }
+    }
+}
+
+// layer (H, I + R W) and heads (P, H) lie the other way round than forwards. d_reads, d_weights and d_memory come in as
+// the gradients of the last state and go out as those of the first; d_memory_other is workspace as large as d_memory.
+template <class T>
+void run_backward(const Run<T>& r, const T* layer, const T* heads, const T* weights, const T* memory,
+                  const T* features, const T* raw, const T* all_weights, const T* all_memory, T* kept,
+                  const T* d_features, T* d_reads, T* d_weights, T* d_memory, T* d_memory_other, T* d_x, T* d_hidden,
+                  T* d_raw, int threads) {
+    const Sizes& s = r.s;
+    const int64_t I = r.inputs, H = r.hidden, RW = r.reads(), F = r.features(), P = s.P(), KN = s.K() * s.N, WN = s.W * s.N;
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    {
+        std::vector<T> work(3 * s.N), d_before(KN), d_read(I + RW);
+#pragma omp for schedule(static)
+        for (int64_t b = 0; b < s.B; b++) {
+            T *d_m = d_memory + b * WN, *d_next = d_memory_other + b * WN, *d_w = d_weights + b * KN, *d_r = d_reads + b * RW;
+            for (int64_t t = r.steps - 1; t >= 0; t--) {
+                const int64_t at = b * r.steps + t;
+                const T *f = features + at * F, *d_f = d_features + at * F, *said = raw + at * P;
+                T *d_said = d_raw + at * P, *d_h = d_hidden + at * H;
+                for (int64_t j = 0; j < RW; j++) d_r[j] += d_f[H + j];
+                backward_row(s, t ? all_memory + (at - 1) * WN : memory + b * WN,
+                             t ? all_weights + (at - 1) * KN : weights + b * KN, said, all_weights + at * KN,
+                             kept + at * s.L(), d_r, d_w, d_m, d_next, d_before.data(), d_said, work.data());
+                memcpy(d_w, d_before.data(), KN * sizeof(T));
+                std::swap(d_m, d_next);
+#pragma omp simd
+                for (int64_t j = 0; j < P; j++) d_said[j] = said[j] > -r.clip && said[j] < r.clip ? d_said[j] : 0;
+                apply(d_said, P, heads, (const T*)nullptr, d_h, H);
+#pragma omp simd
+                for (int64_t j = 0; j < H; j++) d_h[j] = (d_h[j] + d_f[j]) * (1 - f[j] * f[j]);
+                apply(d_h, H, layer, (const T*)nullptr, d_read.data(), I + RW);
+                memcpy(d_x + at * I, d_read.data(), I * sizeof(T));
+                memcpy(d_r, d_read.data() + I, RW * sizeof(T));
+            }
+            if (d_m != d_memory + b * WN) memcpy(d_memory + b * WN, d_m, WN * sizeof(T));
+        }
+    }
+}
+
 }  // namespace
 
+#define API extern "C" __attribute__((visibility("default"))) void
 #define SIZES int64_t B, int64_t N, int64_t W, int64_t R, int64_t S, int64_t V
-#define ENTRY(T, NAME)                                                                                                 \
-    extern "C" __attribute__((visibility("default"))) void ntm_forward_##NAME(                                        \
-        SIZES, const T* memory, const T* before, const T* raw, T* reads, T* weights, T* after, T* kept, int threads) { \
+#define RUN SIZES, int64_t steps, int64_t inputs, int64_t hidden, double clip
+#define ENTRIES(T, NAME)                                                                                               \
+    API ntm_forward_##NAME(SIZES, const T* memory, const T* before, const T* raw, T* reads, T* weights, T* after,      \
+                           T* kept, int threads) {                                                                     \
         forward<T>({B, N, W, R, S, V}, memory, before, raw, reads, weights, after, kept, threads);                     \
     }                                                                                                                  \
-    extern "C" __attribute__((visibility("default"))) void ntm_backward_##NAME(                                       \
-        SIZES, const T* memory, const T* before, const T* raw, const T* weights, T* kept, const T* d_reads,            \
-        T* d_weights, const T* d_after, T* d_memory, T* d_before, T* d_raw, int threads) {                             \
+    API ntm_backward_##NAME(SIZES, const T* memory, const T* before, const T* raw, const T* weights, T* kept,          \
+                            const T* d_reads, T* d_weights, const T* d_after, T* d_memory, T* d_before, T* d_raw,      \
+                            int threads) {                                                                             \
         backward<T>({B, N, W, R, S, V}, memory, before, raw, weights, kept, d_reads, d_weights, d_after, d_memory,     \
                     d_before, d_raw, threads);                                                                         \
+    }                                                                                                                  \
+    API ntm_run_forward_##NAME(RUN, const T* x, const T* layer, const T* layer_bias, const T* heads,                   \
+                               const T* heads_bias, const T* reads, const T* weights, const T* memory, T* features,    \
+                               T* raw, T* all_weights, T* all_memory, T* kept, int threads) {                          \
+        run_forward<T>({{B, N, W, R, S, V}, steps, inputs, hidden, (T)clip}, x, layer, layer_bias, heads, heads_bias,  \
+                       reads, weights, memory, features, raw, all_weights, all_memory, kept, threads);                 \
+    }                                                                                                                  \
+    API ntm_run_backward_##NAME(RUN, const T* layer, const T* heads, const T* weights, const T* memory,                \
+                                const T* features, const T* raw, const T* all_weights, const T* all_memory, T* kept,   \
+                                const T* d_features, T* d_reads, T* d_weights, T* d_memory, T* d_memory_other, T* d_x, \
+                                T* d_hidden, T* d_raw, int threads) {                                                  \
+        run_backward<T>({{B, N, W, R, S, V}, steps, inputs, hidden, (T)clip}, layer, heads, weights, memory, features, \
+                        raw, all_weights, all_memory, kept, d_features, d_reads, d_weights, d_memory, d_memory_other,  \
+                        d_x, d_hidden, d_raw, threads);                                                                \
     }
-ENTRY(float, f32)
-ENTRY(double, f64)
+ENTRIES(float, f32)
+ENTRIES(double, f64)
