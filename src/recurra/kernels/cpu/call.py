@@ -112,17 +112,20 @@ def pack(matrix: Tensor, column: int | None = None, width: int | None = None) ->
     return aligned
 
 
-def threads_for(batch: int, work: int) -> tuple[int, int]:
+def threads_for(batch: int, work: int, steps: int = 1) -> tuple[int, int]:
     """(groups, members): groups share no row, the members of one share its rows and split the hidden units.
 
-    `work` is the number of multiplications of one step and row. Splitting the batch needs no synchronisation, but each
-    thread then streams the whole weights for few rows; below 6 rows a thread the units are split instead.
+    `work` is the number of multiplications of one step and row. Splitting the batch needs no synchronisation within
+    the loop, but each thread then streams the whole weights for few rows; below 6 rows a thread the units are split
+    instead, where a step is long enough to wait for the others at its end.
     """
     threads = torch.get_num_threads()
-    if threads == 1 or batch * work < 4096:
+    if threads == 1 or batch * work * steps < 100_000:
         return 1, 1
-    if batch >= 6 * threads or (batch >= threads and work < 4096):
+    if batch >= 6 * threads or (batch >= threads and work < 10_000):
         return threads, 1
+    if batch * work < 4096:
+        return 1, 1
     groups = max(1, min(threads, batch // 6))
     while threads % groups:
         groups -= 1

@@ -125,8 +125,8 @@ def _enter_common(cell: Cell, memory: Memory, inputs: Inputs) -> None:
 
 
 def _work(inputs: Inputs) -> int:
-    """Multiplications of one row and step."""
-    return sum(matrix.numel() for matrix in inputs.matrices) + 64
+    """Multiplications of one row and step; elementwise work counts as some of them for each unit of the states."""
+    return sum(matrix.numel() for matrix in inputs.matrices) + 16 * sum(state.shape[1] for state in inputs.states)
 
 
 def states_kept(program: CellProgram, keep: Keep) -> list[str]:
@@ -175,7 +175,7 @@ def forward(cell: Cell, inputs: Inputs, keep: Keep) -> Result:
         if rows.resets is not None:
             line.initial = initial.data_ptr()
         states.append(line)
-    threads = threads_for(rows.batch, _work(inputs))
+    threads = threads_for(rows.batch, _work(inputs), rows.steps)
     execute(prepared, memory, rows, states, threads, half=_half(inputs))
     return Result(y, final, sequences, kept)
 
@@ -269,7 +269,7 @@ def backward(
     like = inputs.states[0]
     sizes = sizes_of(cell, inputs)
     memory = Memory(like.dtype, rows.batch, sizes)
-    threads = threads_for(rows.batch, _work(inputs))
+    threads = threads_for(rows.batch, _work(inputs), rows.steps)
     _enter_common(cell, memory, inputs)
     slices = [] if cell.reads_input else [torch.empty(part.shape, dtype=part.dtype) for part in inputs.slices]
     if program.reads_input:

@@ -3,7 +3,7 @@
 The source is kept (RECURRA_SHOW=source prints it), so what runs can be read. For the LSTM the step begins
 
     def step(s0, h, c, m0):
-        a0, a1, a2, a3, = torch.addmm(s0, h, m0).tensor_split(4, -1)
+        a0, a1, a2, a3, = torch.addmm(s0, h, m0).chunk(4, -1)
         a4 = torch.sigmoid(a0)
 """
 
@@ -261,7 +261,8 @@ class _Writer:
             self.lines[place].append(f"{self.names[stack.pieces[0]]} = {product}")
             return
         axes = {self.plan.spec.shapes[matrix][0] for matrix in stack.matrices}
-        cut = f"tensor_split({len(stack.pieces)}, -1)"
+        # Not tensor_split: its gradient fills one tensor of zeros per piece.
+        cut = f"chunk({len(stack.pieces)}, -1)"
         if len(axes) > 1:
             cut = f"split(({', '.join(self._width((part,)) for part in stack.products)},), -1)"
         left = product if product.isidentifier() or product.startswith("torch.") else f"({product})"

@@ -1,3 +1,5 @@
+"""C++ beside a module: built, taken from a wheel, or refused in one line."""
+
 import ctypes
 from ctypes import c_double
 
