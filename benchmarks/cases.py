@@ -223,7 +223,7 @@ def scans() -> Iterator[Case | Missing]:
 
 
 def outside() -> Iterator[Case | Missing]:
-    """jax.lax.scan, compiled, for lstm and gru."""
+    """jax.lax.scan and Keras on JAX, compiled, for lstm and gru."""
     try:
         from benchmarks.jax_peer import scanned
     except ImportError as error:
@@ -235,6 +235,19 @@ def outside() -> Iterator[Case | Missing]:
             x = torch.randn(*shape[:3])
             ours = _train(lambda layer=layer, x=x: layer(x)[0], layer)
             yield Case(f"{cell} train {_label(shape)}", "jax.lax.scan, jit", ours, scanned(cell, layer, x))
+    try:
+        from benchmarks.keras_peer import trained
+    except ImportError as error:
+        yield Missing("lstm and gru against Keras on JAX", str(error))
+        return
+    for cell in ("lstm", "gru"):
+        for shape in SHAPES[:3]:
+            layer = Recurrent(cell, *shape[2:])
+            x = torch.randn(*shape[:3])
+            ours = lambda layer=layer, x=x: layer(x)[0]  # noqa: E731
+            peer, outputs = trained(layer, x)
+            same = lambda ours=ours, outputs=outputs: (ours(), outputs())  # noqa: E731
+            yield Case(f"{cell} train {_label(shape)}", "Keras on JAX, jit", _train(ours, layer), peer, 0.0, 0.0, same)
 
 
 def streams() -> Iterator[Case | Missing]:
@@ -253,6 +266,7 @@ def streams() -> Iterator[Case | Missing]:
         live = layer.stream()
         name = f"lstm stream I=64 H={hidden}"
         yield Case(f"{name}, 100 steps", "torch.nn.LSTMCell", lambda live=live, x=x: [live.push(v) for v in x], peer)
+        yield _onnx(name, layer, x)
         at_once = lambda live=live, x=x: [live.push(part) for part in x.split(10)]  # noqa: E731
         yield Case(f"{name}, 10 pushes of 10 steps", "torch.nn.LSTMCell", at_once, peer)
         many = layer.stream(32)
@@ -266,6 +280,28 @@ def streams() -> Iterator[Case | Missing]:
 
         ours = lambda many=many, wide=wide: [many.push(wide) for _ in range(100)]  # noqa: E731
         yield Case(f"{name}, 32 sessions, 100 steps", "torch.nn.LSTMCell", ours, peers)
+
+
+def _onnx(name: str, layer: Recurrent, x: Tensor) -> Case | Missing:
+    """100 steps one by one, beside ONNX Runtime."""
+    try:
+        from benchmarks.onnx_peer import stepped
+    except ImportError as error:
+        return Missing(f"{name} against ONNX Runtime", str(error))
+    rows = list(x.numpy()[:, None])
+    live, run, fresh = layer.stream(), stepped(layer, 1), stepped(layer, 1)
+
+    def same() -> tuple[Tensor, Tensor]:
+        want = [torch.from_numpy(fresh(row).copy()) for row in rows]
+        return layer(x[None])[0][0], torch.cat(want)
+
+    return Case(
+        f"{name}, 100 steps",
+        "ONNX Runtime, one step a call",
+        lambda: [live.push(v) for v in x],
+        lambda: [run(row) for row in rows],
+        same=same,
+    )
 
 
 def products() -> Iterator[Case | Missing]:

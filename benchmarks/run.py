@@ -135,7 +135,7 @@ def write(rows: list[dict], memory: list[dict], load: list[float], arguments: ar
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     peers = {}
-    for name in ("jax", "numpy"):
+    for name in ("jax", "keras", "onnxruntime", "numpy"):
         try:
             peers[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
