@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import importlib.metadata
 import json
 import os
 import statistics
@@ -126,7 +127,8 @@ def line(row: dict[str, Any]) -> str:
         return f"{row['cell']:22} not measured: the two sides differ by {row['differs']:.1e}"
     low, high = row["ratio_middle_half"]
     met = "" if row["ratio"] >= GOAL else "  below the goal"
-    return f"{row['cell']:22} {row['ours_ms']:9.2f} {row['theirs_ms']:10.2f}  {row['ratio']:5.2f} ({low:.2f} .. {high:.2f}){met}"
+    figures = f"{row['ours_ms']:9.2f} {row['theirs_ms']:10.2f}  {row['ratio']:5.2f} ({low:.2f} .. {high:.2f})"
+    return f"{row['cell']:22} {figures}{met}"
 
 
 def write(rows: list[dict[str, Any]], load: float, arguments: argparse.Namespace) -> None:
@@ -134,7 +136,11 @@ def write(rows: list[dict[str, Any]], load: float, arguments: argparse.Namespace
     found = {
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
         "command": "python -m benchmarks.cells " + " ".join(sys.argv[1:]),
-        "versions": {"recurra": __version__, "torch": torch.__version__, "torchrecurrent": torchrecurrent.__version__},
+        "versions": {
+            "recurra": __version__,
+            "torch": torch.__version__,
+            "torchrecurrent": importlib.metadata.version("torchrecurrent"),
+        },
         "sizes": {name: getattr(arguments, name) for name in SIZES},
         "threads": arguments.threads,
         "load": [load, os.getloadavg()[0]],
