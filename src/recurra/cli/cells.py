@@ -110,7 +110,7 @@ def _counted(cell: Cell, sizes: list[int], *, full: bool) -> str:
     total = spec.parameter_count(by_axis)
     where = ", ".join(f"{axis} = {by_axis[axis]}" for axis in axes)
     if not full:
-        return f"{cell.name:<20}{total:>14,}  {spec.parameter_formula}"
+        return f"{cell.name:<26}{total:>14,}  {spec.parameter_formula}"
     width = max(len(name) for name in spec.params)
     lines = [f"{cell.name}: {spec.parameter_formula} = {total:,} parameters for {where}"]
     for name, shape in spec.params.items():
