@@ -5,10 +5,12 @@ Runs without torch, from setup.py.
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from recurra.base.errors import EquationError
@@ -92,13 +94,18 @@ def prebuild(folder: Path, specs: Iterable[CellSpec], extensions: Iterable[Path]
     mark = digest(engine_sources())
     texts = {"engine": (ENGINE / "engine.cpp").read_text(encoding="utf-8"), "cells": cell_sources(specs)}
     others = {path.stem: path.read_text(encoding="utf-8") for path in extensions}
-    made = []
-    with tempfile.TemporaryDirectory() as workplace:
-        for isa in isas():
-            named = {f"{kind}-{isa}-{mark}": text for kind, text in texts.items()}
-            named |= {extension_name(stem, isa, text): text for stem, text in others.items()}
-            for name, text in named.items():
-                target = folder / f"{name}.so"
-                shutil.copyfile(build(text, isa, folder=Path(workplace)), target)
-                made.append(target)
-    return made
+    jobs: list[tuple[str, str, str]] = []
+    for isa in isas():
+        jobs += [(f"{kind}-{isa}-{mark}", text, isa) for kind, text in texts.items()]
+        jobs += [(extension_name(stem, isa, text), text, isa) for stem, text in others.items()]
+    # Each waits for a compiler: threads are enough to keep the cores busy. The longest texts first.
+    jobs.sort(key=lambda job: -len(job[1]))
+    with tempfile.TemporaryDirectory() as workplace, ThreadPoolExecutor(os.cpu_count()) as pool:
+
+        def one(job: tuple[str, str, str]) -> Path:
+            name, text, isa = job
+            target = folder / f"{name}.so"
+            shutil.copyfile(build(text, isa, folder=Path(workplace)), target)
+            return target
+
+        return list(pool.map(one, jobs))
