@@ -139,7 +139,8 @@ def main() -> int:
         test = sorted(row["test"] for row in rows)
         line = {"cell": cell, "seeds": len(rows), "median": statistics.median(test), "best": test[0], "worst": test[-1]}
         line["validation"] = statistics.median(row["validation"] for row in rows)
-        text = f"{cell:16} test {line['median']:.3f} ({test[0]:.3f} to {test[-1]:.3f}), validation {line['validation']:.3f}"
+        spread = f"({test[0]:.3f} to {test[-1]:.3f})"
+        text = f"{cell:16} test {line['median']:.3f} {spread}, validation {line['validation']:.3f}"
         print(json.dumps(line) if options.json else text)
     return 0
 
