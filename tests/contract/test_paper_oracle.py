@@ -14,6 +14,7 @@ import torch
 from tests.contract import battery
 
 from recurra.layers import Recurrent
+from recurra.layers.transition import deep_transition
 
 Weights = Mapping[str, np.ndarray]
 Step = Callable[..., tuple[np.ndarray, ...]]
@@ -360,3 +361,24 @@ def test_slstm_stays_finite_where_exp_does_not(dtype, backend):
         weights = {key: value.detach().numpy() for key, value in layer.units[0].named().items()}
         zeros = tuple(np.zeros((4, battery.HIDDEN)) for _ in range(4))
         assert np.isnan(unrolled(READINGS["slstm"], weights, x.detach().numpy(), zeros)[0]).any()
+
+
+def test_a_deep_transition_of_the_update_gate_net_is_the_recurrent_highway_net():
+    """Zilly et al. 2017, arXiv:1607.03474, eq. 6 to 8: L highway layers within a step, carry gate 1 - t."""
+    depth = 3
+    layer = battery.make(deep_transition("ugrnn", depth))
+
+    def highway(w, x, s):
+        for number in range(1, depth + 1):
+            R, b = ("U", "b") if number == 1 else (f"U{number}", f"b{number}")
+            pre = {gate: w[f"{R}.{gate}"] @ s + w[f"{b}.{gate}"] for gate in "un"}
+            if number == 1:
+                pre = {gate: w[f"W.{gate}"] @ x + value for gate, value in pre.items()}
+            h, t = np.tanh(pre["n"]), sigm(-pre["u"])
+            s = h * t + s * (1 - t)
+        return (s,)
+
+    x, state = battery.draw(layer, 3, STEPS)
+    weights = {key: value.detach().numpy() for key, value in layer.units[0].named().items()}
+    want, _ = unrolled(highway, weights, x.numpy(), (state[0].h.numpy(),))
+    np.testing.assert_allclose(layer(x, state)[0].detach().numpy(), want, rtol=1e-12, atol=1e-12)
