@@ -7,7 +7,6 @@ from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn import functional
 
 from recurra.base.errors import ConfigError, ShapeError, message
 from recurra.base.state import leaves, restart
@@ -164,8 +163,8 @@ class NTM(nn.Module):
         """One time step: x (B, I) and state -> output (B, output_width) and the next state."""
         if x.dim() != 2:
             raise ShapeError(message("NTM.step", f"x must be (B, I) = (B, {self.input_size}), got {tuple(x.shape)}"))
-        y, state = self(x.unsqueeze(1), state)
-        return y.squeeze(1), state
+        y, after = self(x.unsqueeze(1), state)
+        return y.squeeze(1), after
 
     def stream(self, batch_size: int = 1) -> Stream:
         """A live session: `push` chunks of any length and get exactly what the whole sequence would give."""
@@ -207,13 +206,13 @@ class NTM(nn.Module):
     ) -> tuple[Tensor, NTMState]:
         batch, steps = x.shape[:2]
         fresh = self.initial_state(batch) if state is None or resets is not None else state
-        state = fresh if state is None else state
+        now = fresh if state is None else state
         valid = None if lengths is None else valid_mask(torch.as_tensor(lengths, device=x.device), steps)
         if valid is not None:
             # Whatever stands on the padding, even NaN, must not reach a product: 0 times NaN is NaN in a gradient.
             x = torch.where(valid.unsqueeze(-1), x, x.new_zeros(()))
         if self.unit is None and self.native is not False and steps and valid is None and resets is None:
-            ran = memory_run(x, self.layer, self.heads, state[1:], self.sizes, self.clip)
+            ran = memory_run(x, self.layer, self.heads, now[1:], self.sizes, self.clip)
             if ran is not None:
                 y, *parts, raw, weights = ran
                 if heard is not None:
@@ -224,21 +223,21 @@ class NTM(nn.Module):
         outputs = []
         for t, moment in enumerate(x.unbind(1)):
             if resets is not None:
-                state = restart(state, fresh, resets[:, t] if valid is None else resets[:, t] & valid[:, t])
-            h, inner = advance(torch.cat((moment, state.reads.flatten(1)), -1), state.controller)
+                now = restart(now, fresh, resets[:, t] if valid is None else resets[:, t] & valid[:, t])
+            h, inner = advance(torch.cat((moment, now.reads.flatten(1)), -1), now.controller)
             raw = self.heads(h)
             if self.clip is not None:
                 raw = raw.clamp(-self.clip, self.clip)
-            reads, weights, memory = memory_step(state.memory, state.weights, raw, self.sizes, self.native)
+            reads, weights, memory = memory_step(now.memory, now.weights, raw, self.sizes, self.native)
             after = NTMState(inner, reads, weights, memory)
-            state = after if valid is None else restart(state, after, valid[:, t])
+            now = after if valid is None else restart(now, after, valid[:, t])
             outputs.append(torch.cat((h, reads.flatten(1)), -1))
             if heard is not None:
                 heard.append((raw, reads, weights))
         width = self.hidden_size + self.sizes.reading * self.sizes.width
         y = torch.stack(outputs, 1) if outputs else x.new_zeros(batch, 0, width)
         y = y if self.output is None else self.output(y)
-        return (y if valid is None else y * valid.unsqueeze(-1)), state
+        return (y if valid is None else y * valid.unsqueeze(-1)), now
 
     def _controller(self) -> Any:
         """(B, I + R W), states -> (B, H), states; a cell's weights are stacked once for all steps."""
@@ -269,7 +268,9 @@ class NTM(nn.Module):
             raise ShapeError(message(where, f"x must be (B, T, {self.input_size}), got {tuple(x.shape)}"))
         like = self.first_reads
         if x.dtype != like.dtype:
-            raise ShapeError(message(where, f"x is {x.dtype}, the weights are {like.dtype}", hint=f"x.to({like.dtype})"))
+            raise ShapeError(
+                message(where, f"x is {x.dtype}, the weights are {like.dtype}", hint=f"x.to({like.dtype})")
+            )
         batch, steps = x.shape[:2]
         if lengths is not None:
             lengths = torch.as_tensor(lengths)
@@ -287,7 +288,9 @@ class NTM(nn.Module):
         got = [tuple(leaf.shape) for leaf in leaves(state)] if isinstance(state, NTMState) else type(state).__name__
         if got != wanted:
             raise ShapeError(
-                message(where, f"state must be an NTMState of tensors {wanted}, got {got}", hint="layer.initial_state(B)")
+                message(
+                    where, f"state must be an NTMState of tensors {wanted}, got {got}", hint="layer.initial_state(B)"
+                )
             )
 
 

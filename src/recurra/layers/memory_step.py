@@ -2,8 +2,8 @@
 
 A step is written twice, and held together by tests: in torch out of the equations of `ntm_addressing`, and in C++
 (native/ntm.cpp, forward and derivative), as the torch version launches about sixty small operations a step. Where the
-controller is a feed-forward layer, `memory_run` does whole sequences in C++, row after row, so that a row's memory stays
-in the first-level cache; weight gradients are then one product over all steps. Cells as controllers go step by step.
+controller is a feed-forward layer, `memory_run` does whole sequences in C++, row after row, so that a row's memory
+stays in the first-level cache; weight gradients are then one product over all steps. Cells go step by step.
 """
 
 from __future__ import annotations
@@ -81,7 +81,12 @@ def native_library() -> ctypes.CDLL | None:
     library = extension(Path(__file__).parent / "native" / "ntm.cpp")
     if library is not None:
         for name in _NAMES.values():
-            for function, run, pointers in (("forward", 0, 7), ("backward", 0, 11), ("forward", 1, 13), ("backward", 1, 17)):
+            for function, run, pointers in (
+                ("forward", 0, 7),
+                ("backward", 0, 11),
+                ("forward", 1, 13),
+                ("backward", 1, 17),
+            ):
                 entry = getattr(library, f"ntm_{'run_' if run else ''}{function}_{name}")
                 numbers = [ctypes.c_int64] * 9 + [ctypes.c_double] if run else [ctypes.c_int64] * 6
                 entry.argtypes = [*numbers, *[ctypes.c_void_p] * pointers, ctypes.c_int]
@@ -194,7 +199,19 @@ class _NativeRun(torch.autograd.Function):
         flat_hidden, flat_raw = d_hidden.flatten(0, 1), d_raw.flatten(0, 1)
         d_layer = flat_hidden.t() @ read
         d_heads = flat_raw.t() @ features[..., :hidden].flatten(0, 1)
-        return None, None, None, d_x, d_layer, flat_hidden.sum(0), d_heads, flat_raw.sum(0), d_reads, d_weights, d_memory
+        return (
+            None,
+            None,
+            None,
+            d_x,
+            d_layer,
+            flat_hidden.sum(0),
+            d_heads,
+            flat_raw.sum(0),
+            d_reads,
+            d_weights,
+            d_memory,
+        )
 
 
 def memory_run(
@@ -207,9 +224,9 @@ def memory_run(
 ) -> tuple[Tensor, ...] | None:
     """All steps of a machine with the controller tanh(layer([x, reads])); None where the C++ cannot run them.
 
-    x (B, T, I), T >= 1; state: reads (B, R, W), weightings (B, K, N), memory (B, N, W). Returns the controller's outputs
-    beside the reads (B, T, H + R W), the three parts of the last state, and without gradients what the heads were told
-    (B, T, P) and where they were (B, T, K, N).
+    x (B, T, I), T >= 1; state: reads (B, R, W), weightings (B, K, N), memory (B, N, W). Returns the controller's
+    outputs beside the reads (B, T, H + R W), the three parts of the last state, and without gradients what the heads
+    were told (B, T, P) and where they were (B, T, K, N).
     """
     tensors = x, layer.weight, heads.weight, *state
     if any(tensor.dtype != x.dtype or tensor.device.type != "cpu" for tensor in tensors) or x.dtype not in _NAMES:

@@ -10,7 +10,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["EPSILON", "address", "content_weighting", "cosine", "erase_and_add", "interpolate", "read", "sharpen", "shift"]
+__all__ = [
+    "EPSILON",
+    "address",
+    "content_weighting",
+    "cosine",
+    "erase_and_add",
+    "interpolate",
+    "read",
+    "sharpen",
+    "shift",
+]
 
 EPSILON = 1e-8
 """Added to the product of norms under the cosine: locations of zeros are like no key, and have a gradient."""

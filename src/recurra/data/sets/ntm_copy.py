@@ -1,4 +1,4 @@
-"""The copy task of Graves et al. 2014: a sequence of random bit vectors, a delimiter, and the same sequence wanted back.
+"""The copy task of Graves et al. 2014: random bit vectors, a delimiter, and the same vectors wanted back.
 
 Input channels: the bits, then one that is 1 at the first step and one that is 1 at the delimiter. While the answer is
 given the input is 0. A length L so takes 2 L + 2 steps.
@@ -15,9 +15,7 @@ from recurra.data.batch import Batch
 __all__ = ["batch", "bits_per_sequence"]
 
 
-def batch(
-    batch_size: int, length: int | tuple[int, int], bits: int = 8, generator: Generator | None = None
-) -> Batch:
+def batch(batch_size: int, length: int | tuple[int, int], bits: int = 8, generator: Generator | None = None) -> Batch:
     """Sequences of one length, which is drawn from low..high where `length` is a pair.
 
     Returns a Batch of x (B, 2 L + 2, bits + 2) and y (B, L, bits), which belongs to the last L steps.
