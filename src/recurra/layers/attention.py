@@ -189,8 +189,20 @@ class Attention(nn.Module):
         scores = query @ memory.keys.transpose(1, 2)
         return scores / math.sqrt(self.memory_size) if self.score == "scaled" else scores
 
-    def forward(self, query: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
-        """query (B, S, Q) -> contexts (B, S, M) and weights (B, S, T); both 0 where the memory is empty."""
+    def first_weights(self, memory: Memory) -> Tensor:
+        """The weights before the first output: none, (B, T)."""
+        return torch.zeros(memory.valid.shape, dtype=memory.values.dtype, device=memory.values.device)
+
+    def forward(
+        self,
+        query: Tensor,
+        memory: Memory,
+        previous: Tensor | None = None,  # noqa: ARG002 - one signature for every attention
+    ) -> tuple[Tensor, Tensor]:
+        """query (B, S, Q) -> contexts (B, S, M) and weights (B, S, T); both 0 where the memory is empty.
+
+        previous: the weights of the output before, of which only monotonic attention takes notice.
+        """
         weights = masked_softmax(self.scores(query, memory), memory.valid.unsqueeze(1))
         return weights @ memory.values, weights
 
