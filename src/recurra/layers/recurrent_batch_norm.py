@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
+from torch.nn import functional
 
 from recurra.base.errors import ConfigError, ShapeError, message
 from recurra.equations.cell import Cell
-from recurra.equations.expr import Expr, make
+from recurra.equations.expr import Expr
 from recurra.equations.normalise import gains, norms, with_statistics
 from recurra.kernels import dispatch
-from recurra.kernels.reference.spelling import evaluate
 from recurra.kernels.request import Request
+from recurra.layers.norm_loop import apply, norm_loop
 from recurra.layers.normalisation import BatchNormed, Normalised
 from recurra.layers.recurrent import Recurrent
 from recurra.layers.sequence import valid_mask
@@ -87,15 +88,12 @@ class RecurrentBatchNorm(BatchNormed):
         super().__init__(layer, momentum, eps)
         self.max_steps, self.backend = max_steps, backend
         spec = base.spec
-        self._norms = norms(spec)
-        self._free = tuple(node for node in spec.nodes if node not in spec.stateful and node.args)
-        self._late = tuple(node for node in spec.nodes if node in spec.stateful and node.args)
         self._spec_eval = with_statistics(spec)
         sizes = layer.units[0].sizes
-        for index, node in enumerate(self._norms):
-            size = sizes[spec.shapes[node][0]]
-            self.register_buffer(f"running_mean_{index}", torch.zeros(max_steps, size))
-            self.register_buffer(f"running_var_{index}", torch.ones(max_steps, size))
+        for index, group in enumerate(norm_loop(spec).groups):
+            width = sum(sizes[spec.shapes[node][0]] for node in group)
+            self.register_buffer(f"running_mean_{index}", torch.zeros(max_steps, width))
+            self.register_buffer(f"running_var_{index}", torch.ones(max_steps, width))
         # How many steps from the start have statistics.
         self.register_buffer("steps_seen", torch.zeros((), dtype=torch.long))
 
@@ -142,55 +140,70 @@ class RecurrentBatchNorm(BatchNormed):
     def _train(
         self, x: Tensor, state: tuple[Tensor, ...], valid: Tensor | None, start: Tensor
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Node by node: what does not touch the state for all steps at once, the rest in the loop over time."""
+        """What does not touch the state for all steps at once, the rest in the loop over time."""
         unit = self.layer.units[0]
-        spec = unit.spec
-        if x.shape[0] and int(start.min()) != int(start.max()):
+        spec, loop = unit.spec, norm_loop(unit.spec)
+        batch, steps = x.shape[:2]
+        if batch and int(start.min()) != int(start.max()):
             first, last = int(start.min()), int(start.max())
             fact = f"in training all rows must be at one step, they are at {first} to {last}"
             raise ShapeError(message("RecurrentBatchNorm.forward", fact))
-        offset = int(start[0]) if x.shape[0] else 0
-        params = {spec.symbol(name): value for name, value in unit.named().items()}
-        free: dict[Expr, Tensor] = {spec.symbol("x"): x, **params}
+        offset = int(start[0]) if batch else 0
+        counts = [batch] * steps if valid is None else valid.sum(0).tolist()
         masks = None if valid is None else valid.unsqueeze(-1).unbind(1)
-        for node in self._free:
+        values: dict[Expr, Tensor] = {spec.symbol("x"): x}
+        values |= {spec.symbol(name): value for name, value in unit.named().items()}
+        for node in loop.early:
             if node.op == "layer_norm":
-                moments = enumerate(free[node.args[0]].unbind(1))
-                parts = [self._batch_norm(node, a, masks[t] if masks else None, offset + t) for t, a in moments]
-                free[node] = torch.stack(parts, 1) if parts else free[node.args[0]]
+                index = loop.groups.index((node,))
+                values[node] = self._all_steps(index, values[node.args[0]], valid, counts, offset)
             else:
-                free[node] = _apply(node, free)
-        sliced = {node: free[node].unbind(1) for node in (*self._free, spec.symbol("x")) if free[node].dim() == 3}
+                values[node] = apply(node, values)
+        slices = [values[node].unbind(1) for node in loop.timed]
+        constants = loop.constants(values)
         outputs: list[Tensor] = []
-        for t in range(x.shape[1]):
-            now = {**free, **{node: parts[t] for node, parts in sliced.items()}}
-            now |= {spec.symbol(name): value for name, value in zip(spec.states, state, strict=True)}
-            mask = None if masks is None else masks[t]
-            for node in self._late:
-                if node.op == "layer_norm":
-                    now[node] = self._batch_norm(node, now[node.args[0]], mask, offset + t)
-                else:
-                    now[node] = _apply(node, now)
-            after = tuple(now[spec.after[name]] for name in spec.states)
+        for t in range(steps):
+            mask = None if masks is None or counts[t] == batch else masks[t]
+            norm = partial(self._one_step, offset + t, mask, counts[t])
+            after = loop.body(*(part[t] for part in slices), *state, *constants, norm)
             if mask is not None:
                 outputs.append(torch.where(mask, after[0], after[0].new_zeros(())))
                 after = tuple(torch.where(mask, new, old) for new, old in zip(after, state, strict=True))
             else:
                 outputs.append(after[0])
             state = after
-        seen = min(offset + x.shape[1], self.max_steps)
-        self.get_buffer("steps_seen").clamp_(min=seen)
-        y = torch.stack(outputs, 1) if outputs else x.new_zeros(x.shape[0], 0, self.output_width)
+        self.get_buffer("steps_seen").clamp_(min=min(offset + steps, self.max_steps))
+        y = torch.stack(outputs, 1) if outputs else x.new_zeros(batch, 0, self.output_width)
         return y, state
 
-    def _batch_norm(self, node: Expr, a: Tensor, mask: Tensor | None, moment: int) -> Tensor:
-        """a (B, F), mask (B, 1): normalised over the rows, and the running statistics of that step moved."""
-        index = self._norms.index(node)
-        running_mean = self.get_buffer(f"running_mean_{index}")[min(moment, self.max_steps - 1)]
-        running_var = self.get_buffer(f"running_var_{index}")[min(moment, self.max_steps - 1)]
-        mean, var, count = self.statistics(a, mask, (0,))
+    def _all_steps(self, index: int, a: Tensor, valid: Tensor | None, counts: list[int], offset: int) -> Tensor:
+        """a (B, T, F), normalised over the rows of each step."""
+        batch, steps, size = a.shape
+        if steps and min(counts) == batch > 1 and offset + steps <= self.max_steps:
+            # Steps side by side are so many more features.
+            rows = slice(offset, offset + steps)
+            mean = self.get_buffer(f"running_mean_{index}")[rows].view(-1)
+            var = self.get_buffer(f"running_var_{index}")[rows].view(-1)
+            flat = a.reshape(batch, steps * size)
+            return functional.batch_norm(flat, mean, var, None, None, True, self.momentum, self.eps).view_as(a)
+        parts = a.unbind(1)
+        masks = [None] * len(parts) if valid is None else valid.unsqueeze(-1).unbind(1)
+        found = []
+        for t, (part, mask, count) in enumerate(zip(parts, masks, counts, strict=True)):
+            here = None if count == a.shape[0] else mask
+            found.append(self._one_step(offset + t, here, count, index, part))
+        return torch.stack(found, 1) if found else a
+
+    def _one_step(self, moment: int, mask: Tensor | None, count: int, index: int, a: Tensor) -> Tensor:
+        """a (B, F), mask (B, 1) where not all rows count: normalised over the rows; moves that step's statistics."""
+        row = min(moment, self.max_steps - 1)
+        running_mean = self.get_buffer(f"running_mean_{index}")[row]
+        running_var = self.get_buffer(f"running_var_{index}")[row]
         if count < 2:
             return (a - running_mean) / (running_var + self.eps).sqrt()
+        if mask is None:
+            return functional.batch_norm(a, running_mean, running_var, None, None, True, self.momentum, self.eps)
+        mean, var, _ = self.statistics(a, mask, (0,))
         self.move(running_mean, mean)
         self.move(running_var, var * count / (count - 1))
         return (a - mean) / (var + self.eps).sqrt()
@@ -208,9 +221,13 @@ class RecurrentBatchNorm(BatchNormed):
         # (T, B): which step's statistics each row reads.
         rows = moments.t().clamp(max=max(int(self.get_buffer("steps_seen")) - 1, 0))
         extras: dict[str, Tensor] = {}
-        for index in range(len(self._norms)):
-            extras[f"mean_{index}"] = self.get_buffer(f"running_mean_{index}")[rows]
-            extras[f"scale_{index}"] = (self.get_buffer(f"running_var_{index}")[rows] + self.eps).rsqrt()
+        order = norms(unit.spec)
+        for index, group in enumerate(norm_loop(unit.spec).groups):
+            means = self.get_buffer(f"running_mean_{index}").chunk(len(group), 1)
+            scales = (self.get_buffer(f"running_var_{index}") + self.eps).rsqrt().chunk(len(group), 1)
+            for node, mean, scale in zip(group, means, scales, strict=True):
+                extras[f"mean_{order.index(node)}"] = mean[rows]
+                extras[f"scale_{order.index(node)}"] = scale[rows]
         fresh = tuple(unit.zero_state(x.shape[0]))
         request = Request(self._spec_eval, unit.named(), x, state, fresh, lengths, resets, extras)
         return dispatch.run(request, self.backend)
@@ -222,17 +239,6 @@ class RecurrentBatchNorm(BatchNormed):
             raise ConfigError(message("RecurrentBatchNorm.step", "training needs the statistics of a batch", hint=hint))
         y, state = self.forward(x.unsqueeze(1), state)
         return y.squeeze(1), state
-
-
-# Stand for the arguments of a node, so that what lies below them is not computed again.
-_SLOTS = tuple(make("extra", value=f"argument {number}") for number in range(3))
-
-
-def _apply(node: Expr, values: Mapping[Expr, Tensor]) -> Tensor:
-    """The value of one node whose arguments are known."""
-    given = {slot: values[arg] for slot, arg in zip(_SLOTS, node.args, strict=False) if arg.op != "const"}
-    args = [slot if slot in given else arg for slot, arg in zip(_SLOTS, node.args, strict=False)]
-    return evaluate([make(node.op, *args, value=node.value)], given)[0]
 
 
 def _moments(start: Tensor, steps: int, resets: Tensor | None) -> Tensor:
