@@ -1,4 +1,4 @@
-"""The neural Turing machine: addressing against NumPy and another program's formulas, native against torch, the layer."""
+"""The neural Turing machine: addressing against NumPy and another program, native against torch, the layer."""
 
 from __future__ import annotations
 
@@ -124,9 +124,8 @@ def test_native_float32(sizes):
     for one, other in zip(fast, slow, strict=True):
         assert (one.double() - other).abs().max() <= TOLERANCE[torch.float32, "rounding"]
     sums = [sum((part * (part + 1)).sum() for part in parts) for parts in (fast, slow)]
-    for one, other in zip(
-        *(torch.autograd.grad(total, leaf) for total, leaf in zip(sums, (given, exact))), strict=True
-    ):
+    grads = torch.autograd.grad(sums[0], given), torch.autograd.grad(sums[1], exact)
+    for one, other in zip(*grads, strict=True):
         assert (one.double() - other).norm() <= TOLERANCE[torch.float32, "gradient rounding"] * max(1, other.norm())
 
 
@@ -173,7 +172,7 @@ OPTIONS = [
         "output_size": None,
     },
     {"controller": "feedforward", "clip": 1.0, "memory_start": "learned"},
-    {"controller": "lstm"},
+    {"controller": "lstm", "output_size": None},
     {"controller": "gru", "memory_start": "random"},
 ]
 
