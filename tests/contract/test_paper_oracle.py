@@ -249,11 +249,10 @@ def test_as_the_paper_says(name):
 
 
 @pytest.mark.parametrize("name", ["mut1", "mut2"])
-def test_with_an_identity_it_is_the_papers_bare_input(name):
+def test_the_start_is_the_papers_bare_input(name):
     layer = battery.make(name)
     wide = Recurrent(name, 7, 7).double()
-    with torch.no_grad():
-        wide.units[0].named()["W.n" if name == "mut1" else "W.r"].copy_(torch.eye(7))
+    assert torch.equal(wide.units[0].named()["W.n" if name == "mut1" else "W.r"], torch.eye(7, dtype=torch.float64))
     x, state = torch.randn(2, 5, 7, dtype=torch.float64), battery.draw(layer, 2, 1)[1]
     w = {key: value.detach().numpy() for key, value in wide.units[0].named().items()}
 

@@ -14,13 +14,13 @@ class MUT1(Cell):
         n = tanh(tanh(W_n x) + U_n (r ⊙ h) + b_n)
         h' = z ⊙ n + (1 - z) ⊙ h
 
-    x input, h output and state, z update gate (1 takes the candidate n), r reset gate.
-    The paper squashes the input itself, tanh(x_t), which only an input as
-    wide as the state allows: with W_n the identity it is that. Jozefowicz, Zaremba and
-    Sutskever 2015, ICML (PMLR 37:2342).
+    x input, h output and state, z update gate (1 takes the candidate n), r reset gate. The paper squashes the input
+    itself, tanh(x_t), which only an input as wide as the state allows; here W_n starts as the identity, and while it
+    stays that it is the paper's cell. Jozefowicz, Zaremba and Sutskever 2015, ICML (PMLR 37:2342).
     """
 
     states = "h"
+    initial = {"W.n": "identity"}
     cite = ("jozefowicz2015",)
 
     def step(self, x, h, W, U, b):

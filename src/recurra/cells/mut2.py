@@ -14,13 +14,14 @@ class MUT2(Cell):
         n = tanh(W_n x + U_n (r ⊙ h) + b_n)
         h' = z ⊙ n + (1 - z) ⊙ h
 
-    x input, h output and state, z update gate (1 takes the candidate n), r reset gate.
-    The paper adds x_t to the reset gate without a matrix,
-    which only an input as wide as the state allows: with W_r the identity it is that. Jozefowicz, Zaremba and
+    x input, h output and state, z update gate (1 takes the candidate n), r reset gate. The paper adds x_t to the reset
+    gate without a matrix, which only an input as wide as the state allows; here W_r starts as the identity, and while
+    it stays that it is the paper's cell. Learned, it makes the cell `gru_v1` to the letter. Jozefowicz, Zaremba and
     Sutskever 2015, ICML (PMLR 37:2342).
     """
 
     states = "h"
+    initial = {"W.r": "identity"}
     cite = ("jozefowicz2015",)
 
     def step(self, x, h, W, U, b):
