@@ -329,7 +329,7 @@ class EchoStateNetwork:
         """
         back = None
         if self.reservoir.feedback_size and teacher is not None:
-            back = teacher if shifted else np.concatenate([now.y[:, None], teacher[:, :-1]], axis=1)
+            back = teacher if shifted else np.concatenate([now.y[:, None], teacher], axis=1)[:, : teacher.shape[1]]
         states, after = self.reservoir(inputs, now.reservoir, lengths=rows, feedback=back, noise=noise)
         parts = [inputs] if self.input_to_readout else []
         if self.squares == "half":

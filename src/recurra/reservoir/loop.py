@@ -64,7 +64,7 @@ def _scipy(
     activate = ACTIVATIONS[weights.activation]
     recurrent, entering = weights.matrix[:, :units], weights.matrix[:, units : units + width]
     bias = weights.matrix[:, [units + width]].todense().ravel()
-    drive = (entering @ x.reshape(-1, width).T).T.reshape(batch, steps, units) + bias
+    drive = (entering @ x.reshape(batch * steps, width).T).T.reshape(batch, steps, units) + bias
     if noise is not None:
         drive = drive + noise
     states = np.empty((batch, steps, units), x.dtype)
