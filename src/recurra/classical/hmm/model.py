@@ -354,9 +354,9 @@ def _possible(where: str, log_likelihoods: np.ndarray) -> None:
 class CategoricalHMM(HMM):
     """Symbols 0 ... S - 1; probabilities (K, S). emission_prior: Dirichlet.
 
-    >>> healthy = CategoricalHMM(2, start=[0.4, 0.6], transition=[[0.7, 0.3], [0.4, 0.6]],
+    >>> weather = CategoricalHMM(2, start=[0.6, 0.4], transition=[[0.7, 0.3], [0.4, 0.6]],
     ...                          probabilities=[[0.1, 0.4, 0.5], [0.6, 0.3, 0.1]])
-    >>> path, log_probability = healthy.decode([0, 1, 2])
+    >>> path, log_probability = weather.decode([0, 1, 2])
     >>> path.tolist(), round(float(np.exp(log_probability[0])), 5)
     ([1, 0, 0], 0.01344)
     """
