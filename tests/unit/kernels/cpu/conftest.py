@@ -28,9 +28,9 @@ def start():
 def python(start):
     """Run the text to its end: (standard output, standard error); fails where the process does."""
 
-    def run(code: str, **variables: str | None) -> tuple[str, str]:
+    def run(code: str, timeout_s: float = 240, **variables: str | None) -> tuple[str, str]:
         process = start(code, **variables)
-        out, err = process.communicate(timeout=240)
+        out, err = process.communicate(timeout=timeout_s)
         assert process.returncode == 0, f"status {process.returncode}\n{err}"
         return out, err
 

@@ -97,7 +97,7 @@ def sanitized(tmp_path_factory):
 def test_no_report(isa, sanitized, python, tests_path):
     if isa not in CAPABLE:
         pytest.skip(f"this CPU has no {isa}")
-    out, err = python(WORK.replace("ROUNDS", "60"), **sanitized, RECURRA_ISA=isa, PYTHONPATH=tests_path)
+    out, err = python(WORK.replace("ROUNDS", "60"), timeout_s=1700, **sanitized, RECURRA_ISA=isa, PYTHONPATH=tests_path)
     assert (out, err) == ("420 runs without a report\n", "")
 
 
