@@ -145,8 +145,10 @@ class AdaptiveFilter(ABC):
         old = self._state(name, state, batch, channels, dtype)
         w = old.weights.copy()
         memory = tuple(part.copy() for part in old.memory)
-        whole = np.concatenate([old.history, xs], axis=1).astype(dtype, copy=False)
-        history = whole[:, steps:].copy()
+        # Large arrays are copied only where they must be: fresh memory costs more than the filtering.
+        whole = np.concatenate([old.history, xs], axis=1) if self.taps > 1 else xs
+        whole = whole.astype(dtype, copy=False)
+        history = whole[:, steps:].copy() if self.taps > 1 else old.history
         width = self.taps * channels
         y, e = np.empty((batch, steps), dtype), np.empty((batch, steps), dtype)
         kept = np.empty((batch, steps, width), dtype) if weights else None
@@ -280,11 +282,14 @@ def _numbers(name: str, what: str, value: Array) -> np.ndarray:
     array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
     if array.dtype.kind not in "biufc":
         raise DataError(message(name, f"{what} must be numbers, got dtype {array.dtype}"))
-    finite = np.isfinite(array)
-    if not finite.all():
+    # The sum is finite where all is, unless it overflows: then each is looked at.
+    with np.errstate(all="ignore"):
+        suspect = not np.isfinite(array.sum())
+    finite = np.isfinite(array) if suspect else None
+    if finite is not None and not finite.all():
         at = np.argwhere(~finite)[0]
         raise DataError(message(name, f"{what}[{', '.join(map(str, at))}] is {array[tuple(at)]}"))
-    return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
+    return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64, copy=False)
 
 
 def _like(array: np.ndarray, d: Array) -> Array:

@@ -130,7 +130,7 @@ def test_baum_welch_from_the_same_start(name, steps):
         assert np.abs(have - want).max() < 1e-8 * max(1.0, np.abs(want).max())
 
 
-# Not spherical: its count there has a prior that cannot be turned off (with as many components as features it vanishes).
+# Not spherical: its count has a prior there that cannot be turned off.
 @pytest.mark.parametrize("kind", ["diag", "full"])
 def test_one_step_of_mixtures(kind):
     ours, theirs, x = both(f"mixture {kind}")
