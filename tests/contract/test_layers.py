@@ -11,6 +11,7 @@ import math
 
 import pytest
 import torch
+from tests.contract import battery
 from tests.tolerances import assert_close
 from torch import nn
 
@@ -214,3 +215,30 @@ def test_it_sees_as_far_as_it_says(name):
 def test_bad_input(name, call):
     with pytest.raises(RecurraError):
         call(made(name))
+
+
+GENERATED = {
+    "deep lstm": lambda: deep_transition("lstm", 3, shortcut=True),
+    "deep gru": lambda: deep_transition("gru_v1", 2, inputs="all"),
+    "deep jordan": lambda: deep_transition("jordan", 2),
+    "narx": lambda: NARXCell(3, 2),
+}
+
+
+@pytest.mark.parametrize("steps", [1, 2, 33])
+@pytest.mark.parametrize("name", GENERATED)
+def test_generated_cells_on_every_backend(name, steps):
+    cell = GENERATED[name]()
+    slow = battery.make(cell, backend="reference")
+    x, state = battery.draw(slow, 3, steps)
+    lengths = torch.tensor([steps, 1, steps])
+    y, finals = battery.by_hand(slow, x, state, lengths)
+    want = battery.everything(slow, x, state, lengths=lengths)
+    assert_close(want["y"], y, "value", "by hand")
+    for index, leaf in enumerate(finals):
+        assert_close(want[f"final {index}"], leaf, "value", "final by hand")
+    for backend in battery.backends(cell):
+        layer = battery.make(cell, torch.float32, backend=backend)
+        narrow_x, narrow_state = battery.draw(layer, 3, steps)
+        have = battery.everything(layer, narrow_x, narrow_state, lengths=lengths)
+        battery.compare(have, want, f"{name} on {backend}")

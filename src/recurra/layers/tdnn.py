@@ -112,13 +112,22 @@ class TimeDelay(nn.Module):
         x = blank_padding(x, lengths)
         line = self.initial_state(x.shape[0]) if state is None else state
         frames = prepend(line, x)
-        taps = [offset - self.offsets[0] for offset in self.offsets]
-        y = ACTIVATIONS[self.activation](nn.functional.linear(tapped(frames, taps), self.weight, self.bias))
+        y = ACTIVATIONS[self.activation](self._product(frames))
         y = blank_padding(y, self.output_lengths(lengths))
         if lengths is not None and self.padding == "valid":
             return y, None
         after = last_frames(frames, self.span, None if lengths is None else lengths + line.shape[1])
         return y, after
+
+    def _product(self, frames: Tensor) -> Tensor:
+        """(B, N, I) -> (B, N - span, O), before the activation."""
+        taps = [offset - self.offsets[0] for offset in self.offsets]
+        gaps = {b - a for a, b in itertools.pairwise(taps)}
+        if len(gaps) != 1 or frames.shape[1] <= self.span or not frames.shape[0]:
+            return nn.functional.linear(tapped(frames, taps), self.weight, self.bias)
+        # Frames at one distance are torch's convolution, which copies none of them.
+        kernel = self.weight.unflatten(1, (len(taps), self.input_size)).transpose(1, 2)
+        return nn.functional.conv1d(frames.transpose(1, 2), kernel, self.bias, dilation=gaps.pop()).transpose(1, 2)
 
     def step(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """One frame x (B, I) -> (B, O) and the line; with "valid" padding, NaN until the context is complete."""
