@@ -38,6 +38,8 @@ class Level:
     """(c,) which of the m nodes each child belongs to."""
     position: Tensor
     """(c,) 0 for a node's first child, 1 for its second ..."""
+    first: Tensor
+    """(m + 1,) where each node's children begin among the c, and at last c."""
     uniform: int
     """How many children every node of the level has, if all have as many; else 0."""
 
@@ -45,6 +47,14 @@ class Level:
     def children(self) -> int:
         """c."""
         return self.parent.shape[0]
+
+    def total(self, parts: Tensor) -> Tensor:
+        """What belongs to children, (c, F), added up for each node, (m, F)."""
+        if self.uniform == 1:
+            return parts
+        if self.uniform:
+            return torch.sum(parts.view(self.size, self.uniform, -1), 1)
+        return parts.new_zeros(self.size, parts.shape[1]).index_add(0, self.parent, parts)
 
 
 @dataclass(frozen=True)
@@ -199,6 +209,7 @@ def _levels(parents: Array, height: Array, order: Array, rank: Array, count: Arr
                 torch.as_tensor(place[np.concatenate((children, rest))]),
                 torch.as_tensor(rank[of[first:last]] - (ends[level - 1])),
                 torch.as_tensor(position[first:last]),
+                torch.as_tensor(np.concatenate(([0], np.cumsum(counts)))),
                 int(counts[0]) if (counts == counts[0]).all() else 0,
             )
         )

@@ -7,7 +7,6 @@ computed once and read once, as the rows of a pool that holds the nodes whose pa
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -15,8 +14,9 @@ from torch import Generator, Tensor, nn
 
 from recurra.base.errors import ConfigError, ShapeError, message
 from recurra.base.forest import Forest, Level
+from recurra.layers.tree_step import tree_step
 
-__all__ = ["ChildSumTreeLSTM", "NaryTreeLSTM", "RecursiveNet", "TreeNet", "TreeState", "tree_lstm"]
+__all__ = ["ChildSumTreeLSTM", "NaryTreeLSTM", "RecursiveNet", "TreeNet", "TreeState"]
 
 Inputs = Literal["all", "leaves"]
 
@@ -28,20 +28,6 @@ class TreeState(NamedTuple):
     """(B, H)."""
     c: Tensor | None
     """(B, H) cell state; None for a net without one."""
-
-
-def tree_lstm(gates: Tensor, forget: Tensor | None, c: Tensor | None, total: Callable[[Tensor], Tensor]) -> Tensor:
-    """The elementwise part of both Tree-LSTMs (Tai et al. 2015, eq. 7-8 and 13-14): the states [h, c], (m, 2 H).
-
-    gates: (m, 3 H), what input gate, output gate and update are squashed from.
-    forget, c: (..., H), what each child's forget gate is squashed from, and its cell state; None for leaves.
-    total: how those of one node are added up.
-    """
-    i, o, u = gates.chunk(3, -1)
-    cell = torch.sigmoid(i) * torch.tanh(u)
-    if forget is not None and c is not None:
-        cell = cell + total(torch.sigmoid(forget) * c)
-    return torch.cat((torch.sigmoid(o) * torch.tanh(cell), cell), -1)
 
 
 class TreeNet(nn.Module):
@@ -58,6 +44,8 @@ class TreeNet(nn.Module):
     parts = 1
     gates = 1
     arity: int | None = None
+    native: bool | None = None
+    """Set to False to keep a layer off the C++ step; None takes it where it can run."""
 
     def __init__(
         self, input_size: int, hidden_size: int, *, inputs: Inputs = "all", generator: Generator | None = None
@@ -218,22 +206,14 @@ class ChildSumTreeLSTM(TreeNet):
 
     def leaf(self, said: Tensor) -> Tensor:
         """See TreeNet."""
-        return tree_lstm(said[:, : 3 * self.hidden_size], None, None, _nothing)
+        return tree_step(said, native=self.native)
 
     def compose(self, said: Tensor, children: Tensor, level: Level) -> Tensor:
         """See TreeNet."""
-
-        def total(parts: Tensor) -> Tensor:
-            if level.uniform == 1:
-                return parts
-            if level.uniform:
-                return parts.unflatten(0, (level.size, level.uniform)).sum(1)
-            return parts.new_zeros(level.size, parts.shape[1]).index_add(0, level.parent, parts)
-
-        h, c = children.chunk(2, -1)
-        gates, of_input = said.split((3 * self.hidden_size, self.hidden_size), -1)
-        heard = of_input if of_input.dim() == 1 or level.uniform == 1 else of_input.index_select(0, level.parent)
-        return tree_lstm(gates + total(h) @ self.hidden.t(), heard + h @ self.forget.t(), c, total)
+        h = children[:, : self.hidden_size]
+        return tree_step(
+            said, level.total(h) @ self.hidden.t(), h @ self.forget.t(), children, level, native=self.native
+        )
 
 
 class NaryTreeLSTM(TreeNet):
@@ -269,20 +249,12 @@ class NaryTreeLSTM(TreeNet):
 
     def leaf(self, said: Tensor) -> Tensor:
         """See TreeNet."""
-        return tree_lstm(said[:, : 3 * self.hidden_size], None, None, _nothing)
+        return tree_step(said, native=self.native)
 
     def compose(self, said: Tensor, children: Tensor, level: Level) -> Tensor:
         """See TreeNet."""
-        h, c = self._slots(children, level).chunk(2, -1)
-        heard = h.flatten(1) @ self.hidden.t()
-        size = self.hidden_size
-        gates, of_input = said.split((3 * size, size), -1)
-        forget = heard[:, 3 * size :].unflatten(-1, c.shape[1:]) + of_input.unsqueeze(-2)
-        return tree_lstm(gates + heard[:, : 3 * size], forget, c, lambda parts: parts.sum(1))
-
-
-def _nothing(parts: Tensor) -> Tensor:
-    return parts
+        h = self._slots(children[:, : self.hidden_size], level)
+        return tree_step(said, h.flatten(1) @ self.hidden.t(), None, children, level, native=self.native)
 
 
 def _glorot(blocks: int, rows: int, columns: int, generator: Generator | None) -> Tensor:

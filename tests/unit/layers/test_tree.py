@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,8 @@ import torch
 from recurra.base.errors import ConfigError, ShapeError
 from recurra.base.forest import Forest
 from recurra.layers.tree import ChildSumTreeLSTM, NaryTreeLSTM, RecursiveNet
+from recurra.layers.tree_step import native_library
+from tolerances import assert_close
 
 LIMIT = 1e-12
 
@@ -139,6 +143,34 @@ def test_batched_is_one_node_at_a_time_and_the_equations(name):
         strict=True,
     ):
         assert (fast - want).norm() <= LIMIT * max(1.0, float(want.norm()))
+
+
+@pytest.mark.parametrize("inputs", ["all", "leaves"])
+@pytest.mark.parametrize("name", [name for name in NETS if not name.startswith("recursive")])
+def test_native_is_torch(name, inputs):
+    if native_library() is None:
+        pytest.skip("no compiler")
+    sizes = {"binary": 2, "4-ary": 4}
+    for hidden in (5, 16, 37):
+        if name in sizes:
+            net = NaryTreeLSTM(3, hidden, arity=sizes[name], inputs=inputs)
+        else:
+            net = ChildSumTreeLSTM(3, hidden, inputs=inputs)
+        exact = copy.deepcopy(net).double()
+        forest = Forest.from_parents(built(name)[1])
+        x = torch.randn(forest.nodes if inputs == "all" else len(forest.leaves), 3, requires_grad=True)
+        z = x.detach().double().requires_grad_()
+        found = []
+        for layer, read in ((net, x), (exact, z)):
+            h, state = layer(read, forest)
+            total = (h * torch.linspace(-1, 1, hidden)).sum() + (state.c * state.c).sum()
+            found.append(([h, *state], torch.autograd.grad(total, [read, *layer.parameters()])))
+        for one, other in zip(found[0][0], found[1][0], strict=True):
+            assert_close(one, other, "rounding", "states")
+        for one, other in zip(found[0][1], found[1][1], strict=True):
+            assert_close(one, other, "gradient rounding", "gradients")
+        net.native = False
+        assert_close(net(x, forest)[0], found[0][0][0], "value", "torch in float32")
 
 
 @pytest.mark.parametrize("name", NETS)
