@@ -25,13 +25,18 @@ SPREAD = {"no_output_gate_lstm": 0.2}
 DOMAIN = {"slstm": {"n": lambda value: 1 + value.abs()}}
 
 
-def make(cell: str | type[Cell] | Cell, dtype: torch.dtype = torch.float64, **options: object) -> Recurrent:
+def make(
+    cell: str | type[Cell] | Cell,
+    dtype: torch.dtype = torch.float64,
+    sizes: tuple[int, int] = (INPUT, HIDDEN),
+    **options: object,
+) -> Recurrent:
     """A layer with random weights of unequal gates, and an output width of its own where the cell has one."""
     generator = torch.Generator().manual_seed(11)
-    probe = Recurrent(cell, INPUT, HIDDEN)
+    probe = Recurrent(cell, *sizes)
     if "O" in probe.cell.spec.axes:
         options.setdefault("output_size", OUTPUT)
-    layer = Recurrent(cell, INPUT, HIDDEN, generator=generator, **options)  # type: ignore[arg-type]
+    layer = Recurrent(cell, *sizes, generator=generator, **options)  # type: ignore[arg-type]
     with torch.no_grad():
         for parameter in layer.parameters():
             # Every parameter its own values: zeros and ones of the initialisers would hide swapped gates.
@@ -43,7 +48,7 @@ def draw(layer: Recurrent, batch: int, steps: int, seed: int = 3) -> tuple[Tenso
     """x (B, T, I) and a state that is not zero."""
     generator = torch.Generator().manual_seed(seed)
     like = next(layer.parameters())
-    x = torch.randn(batch, steps, INPUT, generator=generator, dtype=torch.float64).to(like.dtype)
+    x = torch.randn(batch, steps, layer.input_size, generator=generator, dtype=torch.float64).to(like.dtype)
     domain = DOMAIN.get(layer.cell.name, {})
     state = []
     for part in layer.zero_state(batch):

@@ -83,7 +83,8 @@ def test_ragged_rows(cell, backend, dtype):
 
 @pytest.mark.parametrize(("cell", "backend"), CASES)
 def test_gradcheck_and_second_derivatives(cell, backend):
-    layer = battery.make(cell, backend=backend)
+    # Small: finite differences cost a pass per entry, and other tests compare gradients at awkward widths.
+    layer = battery.make(cell, backend=backend, sizes=(3, 4))
     x, state = battery.draw(layer, 2, 3)
     inputs = [x.requires_grad_(), *(leaf.requires_grad_() for leaf in leaves(state)), *layer.parameters()]
     names = [name for name, _ in layer.named_parameters()]
