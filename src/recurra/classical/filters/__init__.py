@@ -1,6 +1,7 @@
 """Adaptive filters: `(y, e, weights), state = NLMS(taps=32)(x, d, state)`, on whole signals or sample by sample."""
 
 from recurra.classical.filters.adaptive import AdaptiveFilter, Filtered, FilterState
+from recurra.classical.filters.canceller import Cancelled, cancel, delayed, sine_pair, snr_db
 from recurra.classical.filters.gradient import (
     GMCC,
     LMF,
@@ -30,6 +31,7 @@ __all__ = [
     "AffineProjection",
     "AngLMS",
     "BenvenisteLMS",
+    "Cancelled",
     "FilterState",
     "Filtered",
     "Llncosh",
@@ -38,6 +40,10 @@ __all__ = [
     "SignDataLMS",
     "SignErrorLMS",
     "SignSignLMS",
+    "cancel",
+    "delayed",
+    "sine_pair",
+    "snr_db",
 ]
 
 ALGORITHMS: dict[str, type[AdaptiveFilter]] = {
