@@ -51,6 +51,8 @@ class EchoStateNetwork:
     input_to_readout: whether W_out sees x. squares: "none", "all" (h² beside h), or "half" (every second unit squared,
     which breaks the symmetry h(-x) = -h(x) at no cost; Lu et al. 2017).
     noise: deviation of what is added inside the units while fitting; it steadies closed loops (Jaeger 2001).
+    loop_noise: deviation of what is added, while fitting, to what a closed loop will have to make itself (the feedback,
+    or the input without one). As little as 1e-7 teaches the readout not to amplify its own errors.
     store: dtype in which states are kept where fitting has to keep them; the solution is in float64 either way.
 
     >>> from recurra.reservoir.reservoir import Reservoir
@@ -71,12 +73,13 @@ class EchoStateNetwork:
         input_to_readout: bool = True,
         squares: Literal["none", "half", "all"] = "none",
         noise: float = 0.0,
+        loop_noise: float = 0.0,
         store: Any = np.float64,
         seed: int = 0,
     ) -> None:
         where = "EchoStateNetwork"
-        if output_size < 1 or not noise >= 0:
-            fact = f"output_size must be at least 1 and noise at least 0, got {output_size} and {noise}"
+        if output_size < 1 or not noise >= 0 or not loop_noise >= 0:
+            fact = f"output_size must be at least 1, noises at least 0, got {output_size}, {noise} and {loop_noise}"
             raise ConfigError(message(where, fact))
         if reservoir.feedback_size not in (0, output_size):
             fact = (
@@ -86,7 +89,8 @@ class EchoStateNetwork:
         if squares not in ("none", "half", "all"):
             raise ConfigError(message(where, f"squares must be 'none', 'half' or 'all', got {squares!r}"))
         self.reservoir, self.output_size = reservoir, output_size
-        self.input_to_readout, self.squares, self.noise = input_to_readout, squares, noise
+        self.input_to_readout, self.squares = input_to_readout, squares
+        self.noise, self.loop_noise = noise, loop_noise
         self.store, self.seed = np.dtype(store), seed
         self.features = reservoir.input_size * input_to_readout + reservoir.units * (1 + (squares == "all"))
         self.readout: Readout | None = None
@@ -353,8 +357,14 @@ class EchoStateNetwork:
             if self.noise:
                 noise = generator.normal(0.0, self.noise, (batch, until - at, self.reservoir.units))
                 noise = noise.astype(self.reservoir.dtype)
-            aim = aims[:, at:until]
-            features, after = self._states(inputs[:, at:until], now, ended, aim, noise)
+            aim, x = aims[:, at:until], inputs[:, at:until]
+            fed, shifted = aim, False
+            if self.loop_noise and self.reservoir.feedback_size:
+                fed, shifted = np.concatenate([now.y[:, None], aim], axis=1)[:, : until - at], True
+                fed = fed + generator.normal(0.0, self.loop_noise, fed.shape)
+            elif self.loop_noise:
+                x = x + generator.normal(0.0, self.loop_noise, x.shape)
+            features, after = self._states(x, now, ended, fed, noise, shifted=shifted)
             now = EchoState(after, _last(aim, now.y, ended))
             taken = np.broadcast_to(np.arange(at, until) >= washout, (batch, until - at))
             taken = taken if ended is None else taken & valid(ended, until - at)

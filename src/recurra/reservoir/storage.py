@@ -48,6 +48,7 @@ def save(net: EchoStateNetwork, path: Path) -> None:
         "input_to_readout": net.input_to_readout,
         "squares": net.squares,
         "noise": net.noise,
+        "loop_noise": net.loop_noise,
         "store": net.store.name,
         "seed": net.seed,
     }
@@ -70,7 +71,9 @@ def load(path: Path) -> EchoStateNetwork:
     try:
         parts = [_reservoir(arrays, index, told) for index, told in enumerate(about["reservoirs"])]
         reservoir: AnyReservoir = parts[0] if about["kind"] == "single" else KINDS[about["kind"]](parts)
-        options = {name: about[name] for name in ("input_to_readout", "squares", "noise", "store", "seed")}
+        options = {
+            name: about[name] for name in ("input_to_readout", "squares", "noise", "loop_noise", "store", "seed")
+        }
         net = EchoStateNetwork(reservoir, about["output_size"], **options)
         if "readout.weights" in arrays:
             net.readout = Readout(arrays["readout.weights"], arrays["readout.intercept"])

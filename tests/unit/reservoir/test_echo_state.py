@@ -231,13 +231,25 @@ def test_force_learns_while_its_own_output_runs():
     np.testing.assert_allclose(free[0, :, 0], np.sin((1500 + np.arange(40)) / 8), atol=0.1)
 
 
-def test_noise_is_seeded_and_only_in_fitting():
-    nets = [plain(noise=0.05, seed=seed) for seed in (0, 0, 1)]
+@pytest.mark.parametrize("kind", ["noise", "loop_noise"])
+def test_noise_is_seeded_and_only_in_fitting(kind):
+    nets = [plain(**{kind: 0.05}, seed=seed) for seed in (0, 0, 1)]
     for net in nets:
         net.fit(X, Y)
     np.testing.assert_array_equal(nets[0].readout.weights, nets[1].readout.weights)
     assert not np.array_equal(nets[0].readout.weights, nets[2].readout.weights)
     np.testing.assert_array_equal(nets[0](X)[0], nets[0](X)[0])
+
+
+def test_noise_in_the_loop_is_on_what_is_fed_back():
+    """With one step per chunk and the noise drawn by hand, a fit by plain least squares on the states."""
+    net = EchoStateNetwork(Reservoir(30, 0, feedback_size=1, bias=0.2, seed=1), 1, loop_noise=0.01, seed=5)
+    net.fit(None, WAVE[:, :400], ridge=1e-3)
+    late = np.concatenate([np.zeros((1, 1, 1)), WAVE[:, :399]], 1)
+    late = late + np.random.default_rng(5).normal(0.0, 0.01, late.shape)
+    h = net.reservoir(np.zeros((1, 400, 0)), feedback=late)[0][0]
+    want = TheirRidge(alpha=1e-3, solver="svd").fit(h, WAVE[0, :400])
+    np.testing.assert_allclose(net.readout.weights, want.coef_.reshape(-1, 1), atol=1e-8)
 
 
 def test_tensors_give_tensors():
@@ -263,13 +275,13 @@ def test_tensors_give_tensors():
     ids=["plain", "feedback", "parallel", "deep"],
 )
 def test_saved_and_loaded_it_says_the_same(reservoir, tmp_path):
-    net = EchoStateNetwork(reservoir, 2, squares="half", noise=1e-3, seed=4)
+    net = EchoStateNetwork(reservoir, 2, squares="half", noise=1e-3, loop_noise=1e-4, seed=4)
     net.fit(X, Y, washout=5, ridge=1e-1)
     net.save(tmp_path / "net.safetensors")
     again = EchoStateNetwork.load(tmp_path / "net.safetensors")
     np.testing.assert_array_equal(again(X, teacher=Y)[0], net(X, teacher=Y)[0])
     assert repr(again.reservoir).split(" object")[0] == repr(reservoir).split(" object")[0]
-    assert (again.noise, again.squares, again.seed) == (1e-3, "half", 4)
+    assert (again.noise, again.loop_noise, again.squares, again.seed) == (1e-3, 1e-4, "half", 4)
 
 
 def test_a_file_that_is_none(tmp_path):
