@@ -114,9 +114,7 @@ class _Native(torch.autograd.Function):
         out, gates = said.new_empty(count, 2 * size), said.new_empty(count, 3 * size)
         f = said.new_empty(0 if level is None else level.children, size)
         index = (None, None) if level is None else (level.first, level.position)
-        given = (
-            forget.data_ptr() if forget is not None else (heard.data_ptr() + 12 * size if heard is not None else None)
-        )
+        gates_of = heard[:, 3 * size :] if forget is None and heard is not None else forget
         arrays = _pointers(*index, said, heard, gates_of, children, out, gates, f)
         library.tree_forward(*ctx.numbers, *arrays)
         ctx.save_for_backward(children, out, gates, f)
