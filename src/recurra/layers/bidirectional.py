@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from torch import Generator, Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from recurra.base.errors import ConfigError, ShapeError, message, nearest
 from recurra.equations.cell import Cell
@@ -87,18 +88,25 @@ class Bidirectional(nn.Module):
 
     def forward(
         self,
-        x: Tensor,
+        x: Tensor | PackedSequence,
         state: Any = None,
         lengths: Tensor | Sequence[int] | None = None,
         resets: Tensor | None = None,
-    ) -> tuple[Tensor, Any]:
-        """x (B, T, I) -> outputs (B, T, output_width), 0 on the padding, and the states (forward, backward)."""
+    ) -> tuple[Any, Any]:
+        """x (B, T, I) -> outputs (B, T, output_width), 0 on the padding, and the states (forward, backward).
+
+        A PackedSequence comes back packed.
+        """
         if state is not None and (not isinstance(state, tuple) or len(state) != 2):
             fact = f"state must be a pair (forward, backward), got {type(state).__name__}"
             raise ShapeError(message("Bidirectional.forward", fact))
         first, second = (None, None) if state is None else state
         ahead, first = self.forwards(x, first, lengths, resets)
         back, second = self.backwards(x, second, lengths, resets)
+        if isinstance(x, PackedSequence):
+            y = MERGES[self.merge](ahead.data, back.data)
+            y = y if self.output is None else self.output(y)
+            return PackedSequence(y, x.batch_sizes, x.sorted_indices, x.unsorted_indices), (first, second)
         y = MERGES[self.merge](ahead, back)
         if self.output is not None:
             lengths = check_lengths("Bidirectional.forward", lengths, x)

@@ -1,4 +1,4 @@
-"""Training for the tests that show it works: an encoder-decoder learns to write words backwards."""
+"""Training for the tests that show it works: an encoder-decoder learns to write words backwards, or as they are."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def names(folder: Path, longest: int = 12) -> list[str]:
     return sorted(name for name in found if len(name) <= longest)
 
 
-def tensors(words: list[str], letters: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def tensors(words: list[str], letters: str, backwards: bool = True) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Source (B, S), its lengths, what the decoder is told (B, S + 1) and what it should say."""
     lengths = torch.tensor([len(word) for word in words])
     source = torch.zeros(len(words), int(lengths.max()), dtype=torch.int64)
@@ -36,12 +36,14 @@ def tensors(words: list[str], letters: str) -> tuple[Tensor, Tensor, Tensor, Ten
     for row, word in enumerate(words):
         codes = torch.tensor([FIRST + letters.index(letter) for letter in word])
         source[row, : len(word)] = codes
-        target[row, 1 : len(word) + 1] = codes.flip(0)
+        target[row, 1 : len(word) + 1] = codes.flip(0) if backwards else codes
         target[row, len(word) + 1] = END
     return source, lengths, target[:, :-1], target[:, 1:]
 
 
-def train(words: list[str], letters: str, iterations: int, seed: int = 0, **options: object) -> EncoderDecoder:
+def train(
+    words: list[str], letters: str, iterations: int, seed: int = 0, backwards: bool = True, **options: object
+) -> EncoderDecoder:
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     size = FIRST + len(letters)
@@ -51,7 +53,7 @@ def train(words: list[str], letters: str, iterations: int, seed: int = 0, **opti
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, iterations)
     for _ in range(iterations):
         chosen = [words[k] for k in torch.randint(len(words), (64,), generator=generator).tolist()]
-        source, lengths, told, wanted = tensors(chosen, letters)
+        source, lengths, told, wanted = tensors(chosen, letters, backwards)
         logits, _, _ = net(source, told, lengths, lengths + 1)
         there = torch.arange(wanted.shape[1]) < (lengths + 1)[:, None]
         loss = torch.nn.functional.cross_entropy(logits[there], wanted[there])

@@ -72,6 +72,18 @@ def test_the_separate_form_is_two_torch_nets(cell):
         assert not have[row, length:].any()
 
 
+@pytest.mark.parametrize("output_size", [None, 2])
+def test_the_separate_form_packed(output_size):
+    net = made("gru", output_size=output_size)
+    x = draw()
+    packed = pack_padded_sequence(x, LENGTHS, batch_first=True, enforce_sorted=False)
+    y, state = net(packed)
+    want, final = net(x, lengths=LENGTHS)
+    assert_close(pad_packed_sequence(y, batch_first=True)[0], want, "value", "packed")
+    for have, other in zip(leaves(state), leaves(final), strict=True):
+        assert_close(have, other, "value", "state")
+
+
 @pytest.mark.parametrize("merge", ["concat", "sum", "mean", "mul"])
 def test_merges(merge):
     net = made(merge=merge)

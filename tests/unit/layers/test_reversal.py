@@ -26,6 +26,21 @@ def share_on_the_diagonal(words, weights):
     return hits / total
 
 
+@pytest.mark.slow
+def test_a_stream_is_copied_by_monotonic_attention():
+    words = digit_words(15_000, seed=1, longest=6)
+    unseen = [word for word in digit_words(900, seed=2, longest=6) if len(word) == 6 and word not in words]
+    options = {"attention": "monotonic", "bidirectional": False, "bridge": "zero"}
+    net = train(words, string.digits, iterations=500, backwards=False, **options)
+    # The walk in constant memory, which was never trained as such.
+    net.decoder.attention.mode = "hard"
+    written, weights = read_back(net, unseen, string.digits)
+    right = sum(a == b for a, b in zip(unseen, written, strict=True)) / len(unseen)
+    assert right > 0.95, f"{right:.4f}"
+    places = weights[:, :6].argmax(-1)
+    assert (places[:, 1:] >= places[:, :-1]).all()
+
+
 def test_digits_backwards():
     words = digit_words(15_000, seed=1, longest=5)
     unseen = [word for word in digit_words(900, seed=2, longest=5) if len(word) == 5 and word not in words]

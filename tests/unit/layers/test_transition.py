@@ -105,6 +105,26 @@ def test_the_native_engine_compiles_it(cell):
         assert_close(have.grad, other.grad, "gradient rounding", name)
 
 
+def test_the_options_of_the_layer():
+    deep = deep_transition("lstm", 2, shortcut=True)
+    x = draw()
+    for options in (
+        {"projection_size": 3},
+        {"zoneout": 0.3},
+        {"recurrent_dropout": 0.5},
+        {"learned_initial_state": True},
+    ):
+        layer = made(deep, **options)
+        y, _ = layer(x)
+        assert y.shape == (B, T, options.get("projection_size", H))
+        layer.eval()
+        first, middle = layer(x[:, :3])
+        assert_close(torch.cat((first, layer(x[:, 3:], middle)[0]), 1), layer(x)[0], "value", str(options))
+        live = layer.stream(B)
+        pushed = torch.cat([live.push(piece) for piece in x.split(2, 1)], 1)
+        assert_close(pushed, layer(x)[0], "value", "stream")
+
+
 def test_depths_and_names():
     assert feedforward_depth(deep_transition("elman", 4).spec) == 4
     assert deep_transition("lstm", 2, shortcut=True).name == "deep2s_lstm"
