@@ -98,8 +98,6 @@ def prebuild(folder: Path, specs: Iterable[CellSpec], extensions: Iterable[Path]
     for isa in isas():
         jobs += [(f"{kind}-{isa}-{mark}", text, isa) for kind, text in texts.items()]
         jobs += [(extension_name(stem, isa, text), text, isa) for stem, text in others.items()]
-    # Each waits for a compiler: threads are enough to keep the cores busy. The longest texts first.
-    jobs.sort(key=lambda job: -len(job[1]))
     with tempfile.TemporaryDirectory() as workplace, ThreadPoolExecutor(os.cpu_count()) as pool:
 
         def one(job: tuple[str, str, str]) -> Path:
@@ -108,4 +106,6 @@ def prebuild(folder: Path, specs: Iterable[CellSpec], extensions: Iterable[Path]
             shutil.copyfile(build(text, isa, folder=Path(workplace)), target)
             return target
 
-        return list(pool.map(one, jobs))
+        # Each waits for a compiler: threads are enough to keep the cores busy. The longest texts first.
+        made = {job: pool.submit(one, job) for job in sorted(jobs, key=lambda job: -len(job[1]))}
+        return [made[job].result() for job in jobs]
