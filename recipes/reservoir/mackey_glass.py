@@ -2,7 +2,7 @@
 
     python recipes/reservoir/mackey_glass.py --units 1000 --seeds 5 --svg mackey_glass.svg
 
-The network learns 3,000 steps of tanh(x - 1), the first 200 left out, by feedback of its output alone; then it runs free
+The network learns 3,000 steps of tanh(x - 1), the first 200 left out, reading its own output alone; then it runs free
 from the end of 1,000 taught steps of each test series. Those start from other histories. Errors are those of x, over
 the variance of x.
 """
