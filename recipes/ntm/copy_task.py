@@ -2,8 +2,11 @@
 
     python recipes/ntm/copy_task.py --seeds 0-9 --out runs/ntm-copy
 
-About a minute and a half per seed on one core. A seed that stands in --out already is not run again, so the command
-continues where it was stopped; the last lines are the table of RESULTS.md.
+About a minute and a half per seed on one quiet core. Seeds that stand in --out are not run again and one that was
+stopped goes on where it was, so the same command continues; the last lines are the table of RESULTS.md.
+
+A little noise on the inputs is what carries the machine beyond the lengths it was trained on: it has to decide where a
+head goes whatever the bits are. Without it training ends as low, but every second seed fails at length 60.
 """
 
 from __future__ import annotations
@@ -19,11 +22,12 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from recurra.base.rng import stream
+from recurra.base.rng import Streams, stream
 from recurra.data.sets import ntm_copy
 from recurra.layers.memory import NTM
 
 LENGTHS = (10, 20, 40, 60, 80, 100, 120)
+EVERY = 250
 
 
 def build(arguments: argparse.Namespace, seed: int) -> NTM:
@@ -39,41 +43,52 @@ def judge(net: NTM, length: int, rows: int = 200) -> float:
 
 
 def train(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
-    """One seed, from scratch: what the table shows of it, and its curve."""
-    net, data = build(arguments, seed), stream(seed, "data")
-    optimizer = torch.optim.Adam(net.parameters(), lr=arguments.rate)
+    """One seed, from scratch or from where it was stopped: what the table shows of it, and its curve."""
+    net, streams = build(arguments, seed), Streams(seed)
+    # A large epsilon, as in Graves' RMSprop: a rare long sequence gone wrong must not throw all weights about.
+    optimizer = torch.optim.Adam(net.parameters(), lr=arguments.rate, betas=(0.9, 0.99), eps=1e-3)
     half = arguments.updates // 2
     decay = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda update: min(1.0, (arguments.updates - update) / max(1, arguments.updates - half))
     )
-    curve, total, began = [], 0.0, time.monotonic()
-    solved: int | None = None
-    for update in range(1, arguments.updates + 1):
-        batch = ntm_copy.batch(arguments.batch, (1, 20), generator=data)
-        bits = ntm_copy.bits_per_sequence(net(batch.x)[0], batch.y)
+    parts = {"net": net, "optimizer": optimizer, "decay": decay, "streams": streams}
+    curve: list[float] = []
+    spent, total, began = 0.0, 0.0, time.monotonic()
+    partial = arguments.out / f"seed-{seed}.partial"
+    if partial.exists():
+        kept = torch.load(partial, weights_only=True)
+        for name, part in parts.items():
+            part.load_state_dict(kept[name])
+        curve, spent = kept["curve"], kept["seconds"]
+    for update in range(EVERY * len(curve) + 1, arguments.updates + 1):
+        x, y, *_ = ntm_copy.batch(arguments.batch, (1, 20), generator=streams["data"])
+        if arguments.noise:
+            x = x + arguments.noise * torch.randn(x.shape, generator=streams["noise"])
+        bits = ntm_copy.bits_per_sequence(net(x)[0], y)
         optimizer.zero_grad()
         bits.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), arguments.clip, error_if_nonfinite=True)
         optimizer.step()
         decay.step()
         total += float(bits.detach())
-        if update % 100 == 0:
-            curve.append(round(total / 100, 5))
-            if solved is None and curve[-1] < 0.1:
-                solved = update
+        if update % EVERY == 0:
+            curve.append(round(total / EVERY, 5))
             total = 0.0
-            if update % 500 == 0:
-                sys.stdout.write(f"seed {seed}  {update} updates, {curve[-1]:.4f} bits per sequence\n")
-                sys.stdout.flush()
+            now = spent + time.monotonic() - began
+            state = {name: part.state_dict() for name, part in parts.items()}
+            torch.save({**state, "curve": curve, "seconds": now}, partial)
+            sys.stdout.write(f"seed {seed}  {update} updates, {curve[-1]:.4f} bits per sequence\n")
+            sys.stdout.flush()
     result = {
         "seed": seed,
         "bits": {str(length): judge(net, length) for length in LENGTHS},
-        "updates_to_0.1_bits": solved,
-        "seconds": round(time.monotonic() - began, 1),
+        "updates_to_1_bit": next((EVERY * (at + 1) for at, bits in enumerate(curve) if bits < 1), None),
+        "seconds": round(spent + time.monotonic() - began, 1),
         "curve": curve,
     }
     save_file(net.state_dict(), arguments.out / f"seed-{seed}.safetensors")
     (arguments.out / f"seed-{seed}.json").write_text(json.dumps(result) + "\n", encoding="utf-8")
+    partial.unlink()
     return result
 
 
@@ -86,9 +101,9 @@ def table(results: list[dict[str, Any]]) -> str:
     head = "| bits per sequence | " + " | ".join(f"length {length}" for length in LENGTHS) + " |"
     lines = [f"| {name} | " + " | ".join(f"{bits:.4f}" for bits in row) + " |" for name, row in named]
     good = sum(row[LENGTHS.index(20)] < 0.1 and row[LENGTHS.index(60)] < 1 for row in rows)
-    solved = [result["updates_to_0.1_bits"] for result in results]
-    last = f"{good} of {len(rows)} seeds under 0.1 bits at 20 and under 1 bit at 60; updates to 0.1 bits: {solved}"
-    return "\n".join([head, "|---" * (len(LENGTHS) + 1) + "|", *lines, last])
+    solved = [result["updates_to_1_bit"] for result in results]
+    last = f"{good} of {len(rows)} seeds under 0.1 bits at 20 and under 1 bit at 60"
+    return "\n".join([head, "|---" * (len(LENGTHS) + 1) + "|", *lines, f"{last}; updates to 1 bit: {solved}"])
 
 
 def main() -> None:
@@ -96,10 +111,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", default="0-9", help="3, or 0-9")
     parser.add_argument("--out", type=Path, default=Path("runs/ntm-copy"))
-    parser.add_argument("--updates", type=int, default=4000)
+    parser.add_argument("--updates", type=int, default=5000)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--clip", type=float, default=10.0)
+    parser.add_argument("--noise", type=float, default=0.1, help="deviation of what is added to the training inputs")
     parser.add_argument("--controller", default="feedforward", help="feedforward, or the name of a cell")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="start no further seed after so long")
     arguments = parser.parse_args()

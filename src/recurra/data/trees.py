@@ -11,7 +11,8 @@ from recurra.base.forest import Forest
 
 __all__ = ["Tree", "forest", "from_nested", "parse"]
 
-_TOKEN = re.compile(r"\(|\)|[^\s()]+")
+# A non-breaking space belongs to its word ("8 1\/2" in the Stanford Treebank).
+_TOKEN = re.compile(r"\(|\)|[^ \t\r\n()]+")
 
 
 class Tree(NamedTuple):
