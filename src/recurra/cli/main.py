@@ -30,6 +30,7 @@ VERBS = {
     "generate": "let a trained model write",
     "eval": "measure a trained model on a text",
     "report": "write the report of a run anew",
+    "filter": "cancel noise in a recording: recurra filter FILE --reference FILE --out FILE",
     "demo": "train a small model on text that is already on this machine (under 3 minutes)",
 }
 """Verb -> what it does; the verb's module is imported when it is asked for, and torch only when it is needed."""
