@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include <utility>
 #include <vector>
 
 #define API extern "C" __attribute__((visibility("default")))
@@ -99,21 +100,20 @@ template <class T> void mirror(int64_t n, T* P) {
 template <class T>
 int64_t rls(int64_t steps, int64_t n, int64_t hop, const T* x, const T* d, T* w, T* y, T* e, T* kept, T* P,
             double forgetting, double start, double most) {
-    std::vector<T> gain(n);
-    T* k = gain.data();
+    std::vector<T> gain(n), ahead(n);
+    T *k = gain.data(), *next = ahead.data();
     int64_t restarts = 0;
     double trace = 0;
-    for (int64_t i = 0; i < n; i++) trace += sqrt(square(P[i * n + i]));
+    // k = P x, from the columns of P, which are the conjugates of its rows.
+    for (int64_t i = 0; i < n; i++) {
+        const T* row = P + i * n;
+        const T at = steps ? x[i] : T{};
+        trace += sqrt(square(row[i]));
+#pragma omp simd
+        for (int64_t j = 0; j < n; j++) k[j] = k[j] + conj(row[j]) * at;
+    }
     for (int64_t t = 0; t < steps; t++, x += hop) {
         const T error = predict(n, t, x, d, w, y, e, kept);
-        // k = P x, from the columns of P, which are the conjugates of its rows.
-        for (int64_t i = 0; i < n; i++) k[i] = T{};
-        for (int64_t j = 0; j < n; j++) {
-            const T* row = P + j * n;
-            const T at = x[j];
-#pragma omp simd
-            for (int64_t i = 0; i < n; i++) k[i] = k[i] + conj(row[i]) * at;
-        }
         T form = inner(n, x, k);
         double power;
         memcpy(&power, &form, sizeof power);  // its real part; a Hermitian form has no other
@@ -131,13 +131,21 @@ int64_t rls(int64_t steps, int64_t n, int64_t hop, const T* x, const T* d, T* w,
         add(n, w, 1.0, share * conj(error), k);
         const double grow = trace < most * n ? 1 / forgetting : 1.0;
         trace = 0;
+        for (int64_t j = 0; j < n; j++) next[j] = T{};
+        // The next k in the same pass: a large P is read from far away.
+        const T* then = t + 1 < steps ? x + hop : x;
         for (int64_t i = 0; i < n; i++) {
             T* row = P + i * n;
-            const T ki = k[i];
+            const T ki = k[i], at = then[i];
 #pragma omp simd
-            for (int64_t j = 0; j < n; j++) row[j] = grow * (row[j] - share * (ki * conj(k[j])));
+            for (int64_t j = 0; j < n; j++) {
+                const T value = grow * (row[j] - share * (ki * conj(k[j])));
+                row[j] = value;
+                next[j] = next[j] + conj(value) * at;
+            }
             trace += sqrt(square(row[i]));
         }
+        std::swap(k, next);
         if (t % 32 == 31) mirror(n, P);
     }
     mirror(n, P);
