@@ -12,6 +12,7 @@ from recurra.base.errors import ConfigError, ShapeError, message
 from recurra.base.state import leaves, restart
 from recurra.equations.cell import Cell
 from recurra.kernels.reference.program import program
+from recurra.layers.facts import Facts, feedforward_depth
 from recurra.layers.memory_step import HeadSizes, memory_run, memory_step
 from recurra.layers.recurrent import Recurrent
 from recurra.layers.sequence import valid_mask
@@ -252,6 +253,11 @@ class NTM(nn.Module):
             return after[0], after
 
         return advance
+
+    def facts(self) -> Facts:
+        """What a model summary says: the heads are one layer more, on the way to the output and around the loop."""
+        controller = 1 if self.unit is None else feedforward_depth(self.unit.spec)
+        return Facts(controller + 1, controller + 1, math.inf)
 
     def parameter_count(self) -> int:
         """Numbers in all parameters."""
