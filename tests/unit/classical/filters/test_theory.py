@@ -51,7 +51,7 @@ def test_nlms_misadjustment(step):
 
 
 def test_rls_misadjustment():
-    # The formula is the first order in N (1 - forgetting): at 0.995 the next one is below the standard error.
+    # The formula is the first order in N (1 - forgetting) = 0.03: what it leaves out is some 2 % of it.
     mean, error = measured(RLS(forgetting=0.998), 3500, 200, seed=2)
     assert abs(mean - rls_misadjustment(0.998, N)) < 3 * error + 0.02 * mean
 
