@@ -2,9 +2,9 @@
 
     python recipes/reservoir/digits.py PATH/fsdd_4_speakers.tar.gz
 
-Sound (8 kHz) to 20 log-mel bands, 10 ms apart; bands to the most regular spike trains with their rates; the liquid's
-spikes through 30 ms filters, averaged over each sixth of the word, to a ridge readout. Beside it the same readout on the
-input spikes themselves, without a liquid.
+Sound (8 kHz) becomes 20 log-mel bands, 10 ms apart; each band the most regular spike train with its rate. The liquid's
+spikes go through 30 ms filters, averaged over each sixth of the word, to a ridge readout. Beside it: the same readout
+on the input spikes, without a liquid.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from recurra.reservoir.echo_state import EchoStateNetwork
 from recurra.reservoir.reservoir import Reservoir
 from recurra.reservoir.ridge import Readout
 
-__all__ = ["load", "save"]
+__all__ = ["arrays_of", "load", "reservoir_from", "save"]
 
 VERSION = 1
 KINDS = {"parallel": ParallelReservoir, "deep": DeepReservoir}
@@ -33,7 +34,7 @@ def save(net: EchoStateNetwork, path: Path) -> None:
         if not isinstance(part, Reservoir):
             fact = f"cannot keep a reservoir of class {type(part).__name__}"
             raise CheckpointError(message("EchoStateNetwork.save", fact))
-        for name, value in _arrays_of(part).items():
+        for name, value in arrays_of(part).items():
             arrays[f"reservoir.{index}.{name}"] = np.ascontiguousarray(value)
     if net.readout is not None:
         arrays["readout.weights"] = np.ascontiguousarray(net.readout.weights)
@@ -41,9 +42,7 @@ def save(net: EchoStateNetwork, path: Path) -> None:
     about = {
         "version": VERSION,
         "kind": kind,
-        "reservoirs": [
-            {"input_size": p.input_size, "feedback_size": p.feedback_size, "activation": p.activation} for p in parts
-        ],
+        "reservoirs": [{"activation": p.activation} for p in parts],
         "output_size": net.output_size,
         "input_to_readout": net.input_to_readout,
         "squares": net.squares,
@@ -82,7 +81,8 @@ def load(path: Path) -> EchoStateNetwork:
     return net
 
 
-def _arrays_of(part: Reservoir) -> dict[str, np.ndarray]:
+def arrays_of(part: Reservoir) -> dict[str, np.ndarray]:
+    """All weights of a reservoir by name; those of W as the three arrays of a CSR matrix."""
     recurrent = part.recurrent_weights
     return {
         "W.values": recurrent.data,
@@ -96,18 +96,23 @@ def _arrays_of(part: Reservoir) -> dict[str, np.ndarray]:
     }
 
 
-def _reservoir(arrays: dict[str, np.ndarray], index: int, told: dict[str, Any]) -> Reservoir:
-    own = {name: arrays[f"reservoir.{index}.{name}"] for name in ("W_in", "W_fb", "bias", "leak", "gain")}
-    values, columns, starts = (arrays[f"reservoir.{index}.W.{name}"] for name in ("values", "columns", "starts"))
+def reservoir_from(arrays: Mapping[str, np.ndarray], activation: str) -> Reservoir:
+    """The reservoir that `arrays_of` was asked about."""
+    values, columns, starts = (arrays[f"W.{name}"] for name in ("values", "columns", "starts"))
     units = len(starts) - 1
-    recurrent = scipy.sparse.csr_array((values, columns, starts), shape=(units, units))
     return Reservoir.from_weights(
-        recurrent,
-        own["W_in"],
-        W_fb=own["W_fb"],
-        bias=own["bias"],
-        leak=own["leak"],
-        gain=own["gain"],
-        activation=told["activation"],
+        scipy.sparse.csr_array((values, columns, starts), shape=(units, units)),
+        arrays["W_in"],
+        W_fb=arrays["W_fb"],
+        bias=arrays["bias"],
+        leak=arrays["leak"],
+        gain=arrays["gain"],
+        activation=activation,
         dtype=values.dtype,
     )
+
+
+def _reservoir(arrays: dict[str, np.ndarray], index: int, told: dict[str, Any]) -> Reservoir:
+    start = f"reservoir.{index}."
+    own = {name.removeprefix(start): value for name, value in arrays.items() if name.startswith(start)}
+    return reservoir_from(own, told["activation"])
