@@ -35,7 +35,7 @@ _RAMP = np.array(
         [253, 231, 37],
     ]
 )
-_GAP, _LEFT, _TOP, _BOTTOM = 26.0, 30.0, 22.0, 20.0
+_GAP, _LEFT, _RIGHT, _TOP, _BOTTOM = 26.0, 30.0, 10.0, 22.0, 20.0
 
 
 class Panel(NamedTuple):
@@ -62,7 +62,7 @@ def panel_chart(columns: Sequence[Sequence[Panel]], *, width: float = 760.0, lab
     """
     if not columns or not all(columns):
         raise ShapeError(message("panel_chart", "every column needs a panel"))
-    wide = (width - len(columns) * _LEFT - (len(columns) - 1) * _GAP) / len(columns)
+    wide = (width - _RIGHT - len(columns) * _LEFT - (len(columns) - 1) * _GAP) / len(columns)
     parts, tallest = [], 0.0
     for index, column in enumerate(columns):
         left, top = _LEFT + index * (wide + _LEFT + _GAP), 0.0
@@ -76,7 +76,8 @@ def panel_chart(columns: Sequence[Sequence[Panel]], *, width: float = 760.0, lab
     style = "text{font:12px system-ui,sans-serif;fill:currentColor}image{image-rendering:pixelated}.t{font-weight:600}"
     name = html.escape(label or columns[0][0].title, quote=True)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {tallest:.0f}" role="img" aria-label="{name}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {tallest:.0f}" '
+        f'width="{width:g}" height="{tallest:.0f}" role="img" aria-label="{name}" '
         f'color="#444"><style>{style}@media(prefers-color-scheme:dark){{svg{{color:#ccc}}}}</style>'
         f"{''.join(parts)}</svg>\n"
     )
