@@ -44,7 +44,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if not arguments.skip_gate:
         print("gate: the contract tests", file=sys.stderr, flush=True)
-        if subprocess.run([sys.executable, "-m", "pytest", "-q", "-x", *GATE], cwd=ROOT, check=False).returncode:
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", str(os.cpu_count()), *GATE]
+        if subprocess.run(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False).returncode:
             print("the gate is red: no figures", file=sys.stderr)
             return 1
     torch.set_flush_denormal(True)
