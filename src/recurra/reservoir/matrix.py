@@ -64,7 +64,7 @@ def random_weights(
 def spectral_radius(matrix: Matrix) -> float:
     """The largest modulus of an eigenvalue of a square matrix, dense or sparse.
 
-    >>> spectral_radius(np.array([[0.0, 2.0], [-2.0, 0.0]]))
+    >>> round(spectral_radius(np.array([[0.0, 2.0], [-2.0, 0.0]])), 12)
     2.0
     """
     size = matrix.shape[0]
