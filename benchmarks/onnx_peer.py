@@ -38,7 +38,7 @@ def stepped(layer: Recurrent, threads: int) -> Callable[[np.ndarray], np.ndarray
     def once(x: np.ndarray) -> np.ndarray:
         if not state:
             state[:] = [np.zeros((1, len(x), layer.hidden_size), np.float32)] * 2
-        state[:] = session.run(["h", "c"], {"X": x[None], "h0": state[0], "c0": state[1]})
+        state[:] = map(np.asarray, session.run(["h", "c"], {"X": x[None], "h0": state[0], "c0": state[1]}))
         return state[0][0]
 
     return once

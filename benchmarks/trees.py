@@ -1,6 +1,6 @@
 """Tree-LSTMs climbed by height beside one node at a time: `python -m benchmarks.trees`.
 
-Both sides have the same weights, and the input products of all nodes in one matrix product; the other side then visits
+Both sides have the same weights, and the input products of all words in one matrix product; the other side then visits
 the nodes one by one, as programs for trees in PyTorch commonly do. No figure is printed where outputs or gradients do
 not agree. Trees: sentences of the Stanford Sentiment Treebank (--data), or random binary trees of as many leaves. The
 goal is 10 times the speed (issue 4).
@@ -92,17 +92,18 @@ def sentences(batch: int, folder: Path) -> tuple[list[list[int]], str]:
 
 def one_at_a_time(net: TreeNet, x: Tensor, parents: list[list[int]]) -> Tensor:
     """h of all nodes, each from its children's rows."""
-    size, read = net.hidden_size, torch.nn.functional.linear(x, net.weight, net.bias)
-    said, outputs, start = read.unbind(0), [], 0
+    size, outputs = net.hidden_size, []
+    words = iter(torch.nn.functional.linear(x, net.weight, net.bias).unbind(0))
     for tree in parents:
         children: list[list[int]] = [[] for _ in tree]
         for node, parent in enumerate(tree):
             if parent >= 0:
                 children[parent].append(node)
-        done: list[Tensor] = [read[:0]] * len(tree)
+        done: list[Tensor] = [net.bias] * len(tree)
+        said = [net.bias if below else next(words) for below in children]
         # Every node stands behind its parent, so that from the end each finds its children done.
         for node in range(len(tree) - 1, -1, -1):
-            gates, of_input = said[start + node].split((3 * size, size))
+            gates, of_input = said[node].split((3 * size, size))
             if not children[node]:
                 done[node] = tree_lstm(gates, None, None, torch.sum)
                 continue
@@ -114,7 +115,6 @@ def one_at_a_time(net: TreeNet, x: Tensor, parents: list[list[int]]) -> Tensor:
                 gates, forget = gates + heard[: 3 * size], of_input + heard[3 * size :].view(-1, size)
             done[node] = tree_lstm(gates, forget, c, lambda parts: parts.sum(0))
         outputs += done
-        start += len(tree)
     return torch.stack(outputs)[:, :size]
 
 
@@ -124,8 +124,8 @@ def measured(
     """Alternating rounds; the ratio is taken round by round. Ours makes its index tensors anew in every round."""
     torch.manual_seed(0)
     parents, source = sentences(batch, arguments.data)
-    net = kind(arguments.input, arguments.hidden)
-    x = torch.randn(sum(map(len, parents)), arguments.input)
+    net = kind(arguments.input, arguments.hidden, inputs="leaves")
+    x = torch.randn(len(Forest.from_parents(parents).leaves), arguments.input)
 
     def ours() -> Tensor:
         return net(x, Forest.from_parents(parents))[0]

@@ -114,8 +114,8 @@ class Forest:
         tree = np.repeat(np.arange(len(arrays)), sizes)
         joined = np.concatenate(arrays)
         joined = np.where(joined >= 0, joined + starts[tree], -1)
-        height = _heights(joined, tree, starts)
         count = np.bincount(joined[joined >= 0], minlength=len(joined))
+        height = _heights(joined, count, tree, starts)
         order = np.argsort(height, kind="stable")
         rank = np.empty_like(order)
         rank[order] = np.arange(len(order))
@@ -161,22 +161,28 @@ def _checked(array: Sequence[int] | Array, index: int) -> Array:
     return parents
 
 
-def _heights(parents: Array, tree: Array, starts: Array) -> Array:
+def _heights(parents: Array, count: Array, tree: Array, starts: Array) -> Array:
     """Every leaf climbs at once; the last to pass a node has come the longest way."""
     # Up to the roots by doubling: whoever is still below somebody after N steps runs in a circle.
     above = parents
     for _ in range(max(1, len(parents).bit_length())):
+        if (above < 0).all():
+            break
         above = np.where(above >= 0, above[above], -1)
     if (above >= 0).any():
         node = int(np.flatnonzero(above >= 0)[0])
         fact = f"node {node - starts[tree[node]]} of tree {tree[node]} is its own ancestor or below one that is"
         raise DataError(message("Forest.from_parents", fact))
     height = np.zeros(len(parents), np.int64)
-    climbing = np.setdiff1d(np.arange(len(parents)), parents)
+    passed = np.zeros(len(parents), np.bool_)
+    climbing = np.flatnonzero(count == 0)
     step = 0
     while climbing.size:
+        # Whoever has climbed to the same node goes on as one.
         above = parents[climbing]
-        climbing = np.unique(above[above >= 0])
+        passed[:] = False
+        passed[above[above >= 0]] = True
+        climbing = np.flatnonzero(passed)
         step += 1
         height[climbing] = step
     return height

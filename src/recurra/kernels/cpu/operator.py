@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import maybe_current_level
 
 from recurra.equations.spec import CellSpec
 from recurra.kernels.cpu.again import backward_again
@@ -343,10 +344,10 @@ class _Eager(torch.autograd.Function):
     def forward(ctx: Any, call: tuple[Any, ...], *tensors: Tensor) -> tuple[Tensor, ...]:
         counts, extras, lengths, resets, steps, key, keep = call
         given = list(tensors)
-        groups = [_take(given, count) for count in counts]
-        found = _run_loop(*groups, extras, lengths, resets, steps, key, keep)
+        slices, fixed, matrices, states, initial = (_take(given, count) for count in counts)
+        found = _run_loop(slices, fixed, matrices, states, initial, extras, lengths, resets, steps, key, keep)
         ctx.set_materialize_grads(False)
-        _save(ctx, (*groups, extras), lengths, resets, steps, key, keep, found)
+        _save(ctx, (slices, fixed, matrices, states, initial, extras), lengths, resets, steps, key, keep, found)
         return tuple(found[: 1 + counts[3]])
 
     @staticmethod
@@ -359,8 +360,8 @@ def _plain() -> bool:
     return not (
         torch.compiler.is_compiling()
         or torch._C._len_torch_dispatch_stack()
-        or torch._C._functorch.maybe_current_level() is not None
-        or torch.jit.is_tracing()
+        or maybe_current_level() is not None
+        or torch._C._get_tracing_state() is not None
     )
 
 
