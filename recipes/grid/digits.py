@@ -25,6 +25,7 @@ from recurra.base.rng import Streams
 from recurra.data.sets import mnist
 from recurra.layers import Recurrent
 from recurra.layers.grid import Recurrent2d
+from recurra.training import checkpoint
 
 
 class Grid(nn.Module):
@@ -119,7 +120,7 @@ def train(a: argparse.Namespace, seed: int) -> float:
             sys.stdout.flush()
     if a.out:
         a.out.mkdir(parents=True, exist_ok=True)
-        torch.save(model.state_dict(), a.out / f"{a.model}-{seed}.pt")
+        checkpoint.save_weights(a.out / f"{a.model}-{seed}.safetensors", model.state_dict())
     return judge(model, *test)
 
 

@@ -25,6 +25,7 @@ from safetensors.torch import save_file
 from recurra.base.rng import Streams, stream
 from recurra.data.sets import ntm_copy
 from recurra.layers.memory import NTM
+from recurra.training import checkpoint
 
 LENGTHS = (10, 20, 40, 60, 80, 100, 120)
 EVERY = 250
@@ -56,7 +57,7 @@ def train(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
     spent, total, began = 0.0, 0.0, time.monotonic()
     partial = arguments.out / f"seed-{seed}.partial"
     if partial.exists():
-        kept = torch.load(partial, weights_only=True)
+        kept = checkpoint.load(partial)
         for name, part in parts.items():
             part.load_state_dict(kept[name])
         curve, spent = kept["curve"], kept["seconds"]
@@ -76,7 +77,7 @@ def train(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
             total = 0.0
             now = spent + time.monotonic() - began
             state = {name: part.state_dict() for name, part in parts.items()}
-            torch.save({**state, "curve": curve, "seconds": now}, partial)
+            checkpoint.save(partial, {**state, "curve": curve, "seconds": now})
             sys.stdout.write(f"seed {seed}  {update} updates, {curve[-1]:.4f} bits per sequence\n")
             sys.stdout.flush()
     result = {

@@ -27,6 +27,7 @@ from recurra.base.rng import Streams
 from recurra.data.sets import sst
 from recurra.data.trees import Tree, forest
 from recurra.layers.tree import NaryTreeLSTM
+from recurra.training import checkpoint
 
 UNKNOWN = 0
 IGNORE = -100
@@ -114,9 +115,9 @@ def main() -> None:
     model = Sentiment(len(vocabulary) + 1, a.width, a.hidden, 5 if a.task == "fine" else 2, a.dropout, streams["init"])
     optimizer = torch.optim.AdamW(model.parameters(), lr=a.rate, weight_decay=a.decay)
     a.out.mkdir(parents=True, exist_ok=True)
-    kept, log, first = a.out / "last.pt", [], 0
+    kept, log, first = a.out / "last.safetensors", [], 0
     if kept.exists():
-        state = torch.load(kept, weights_only=True)
+        state = checkpoint.load(kept)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         streams.load_state_dict(state["streams"])
@@ -137,12 +138,12 @@ def main() -> None:
         root, every = judge(model, parts["dev"], vocabulary, a.task)
         log.append({"loss": total / nodes, "dev": root, "dev_nodes": every, "seconds": time.monotonic() - begin})
         if root == max(entry["dev"] for entry in log):
-            torch.save(model.state_dict(), a.out / "best.pt")
+            checkpoint.save_weights(a.out / "best.safetensors", model.state_dict())
         sys.stdout.write(f"epoch {epoch + 1}: " + ", ".join(f"{k} {v:.3f}" for k, v in log[-1].items()) + "\n")
         sys.stdout.flush()
         state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "streams": streams.state_dict()}
-        torch.save({**state, "log": log, "epoch": epoch + 1}, kept)
-    model.load_state_dict(torch.load(a.out / "best.pt", weights_only=True))
+        checkpoint.save(kept, {**state, "log": log, "epoch": epoch + 1})
+    model.load_state_dict(checkpoint.load_weights(a.out / "best.safetensors")[0])
     root, every = judge(model, parts["test"], vocabulary, a.task)
     result = {"task": a.task, "seed": a.seed, "test": root, "test_nodes": every, "dev": max(e["dev"] for e in log)}
     result["seconds"] = sum(entry["seconds"] for entry in log)
