@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -19,9 +19,11 @@ from recurra.base.files import write_text
 from recurra.base.rng import stream
 from recurra.data.vocabulary import Unknown, Vocabulary
 from recurra.decoding.sampling import Generation, Sampling
+from recurra.diagnostics.subject import Subject
 from recurra.tasks.text.model import TextModel
 from recurra.tasks.text.score import Score, score
 from recurra.tasks.text.settings import TextSettings
+from recurra.tasks.text.subject import text_subject
 from recurra.training import checkpoint
 
 __all__ = [
@@ -106,6 +108,14 @@ class TextRun:
         """How well the model predicts `text` (or tokens of its vocabulary); see `recurra.tasks.text.score`."""
         tokens = self.vocabulary.encode(text, unknown) if isinstance(text, str) else text
         return score(self.model, tokens, rows=rows)
+
+    def subject(self, data: Sequence[Path | str] = (), *, rows: int = 8, steps: int = 512) -> Subject:
+        """The model with text to look at it by: files, or the excerpt of held-out text that the run keeps.
+
+        Raises DataError where that is empty or too short, or has characters that the run never saw.
+        """
+        excerpt = read_note(self.folder).get("excerpt", []) if self.folder else []
+        return text_subject(self, data, excerpt, rows, steps)
 
 
 def load(folder: Path | str) -> TextRun:
