@@ -28,20 +28,27 @@ Decay = Annotated[float, Meta(ge=0, lt=1)]
 
 
 class GradientConfig(Settings, frozen=True):
-    """How far the gradient goes back in time."""
+    """How far the gradient goes back in time, or that it goes forward."""
 
-    style: Literal["full", "chunked", "sliding", "exact"] = "full"
-    """full: over each batch; the others: truncated BPTT, see training/tbptt.py."""
+    style: Literal["full", "chunked", "sliding", "exact", "rtrl", "snap1", "eprop", "uoro"] = "full"
+    """full: over each batch; chunked, sliding, exact: truncated BPTT, see training/tbptt.py; the others carry the
+    influence of the weights forward and go back nowhere, see training/online/method.py."""
     k1: Positive | None = None
-    """Steps between updates; unset: k2."""
+    """Steps between updates; unset: k2, and 1 for the styles that go forward."""
     k2: Positive | None = None
-    """Steps that a loss reaches back; unset: k1."""
+    """Steps that a loss reaches back, of truncated BPTT; unset: k1."""
 
     def __post_init__(self) -> None:
         """Raise ValueError where k1 and k2 do not fit the style."""
         if self.style == "full":
             if self.k1 is not None or self.k2 is not None:
                 raise ValueError("k1 and k2 belong to style chunked, sliding or exact, not to full")
+            return
+        if self.style in ("rtrl", "snap1", "eprop", "uoro"):
+            if self.k2 is not None:
+                raise ValueError(
+                    f"k2 belongs to truncated BPTT: with style {self.style} a loss reaches to the beginning"
+                )
             return
         if self.k1 is None and self.k2 is None:
             raise ValueError(f"style {self.style} needs k1 or k2")

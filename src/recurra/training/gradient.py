@@ -41,6 +41,8 @@ class Carry(NamedTuple):
     """Their restarts (B, n) bool."""
     lengths: Tensor | None = None
     """How many of the n steps are valid in each row (B,) int64."""
+    memory: tuple[Tensor, ...] | None = None
+    """What an online gradient carries forward instead: the influence of the weights on the state, each (B, ...)."""
 
 
 class Due(NamedTuple):

@@ -79,13 +79,19 @@ def _packed_carry(carry: Carry | None, like: Tensor | None) -> dict[str, Any] | 
     if carry is None or like is None:
         return None
     tensors = {"x": carry.x, "resets": carry.resets, "lengths": carry.lengths, "like": like}
-    return {"state": leaves(carry.state), **tensors}
+    memory = None if carry.memory is None else list(carry.memory)
+    return {"state": leaves(carry.state), "memory": memory, **tensors}
 
 
 def _unpacked_carry(model: torch.nn.Module, packed: dict[str, Any], device: torch.device, path: Path) -> Carry:
     """The state's tensors in the structure that the model gives its states; `like` is one step of input to ask with."""
     saved = [leaf.to(device) for leaf in packed["state"]]
-    others = {name: None if packed[name] is None else packed[name].to(device) for name in ("x", "resets", "lengths")}
+    others: dict[str, Any] = {
+        name: None if packed[name] is None else packed[name].to(device) for name in ("x", "resets", "lengths")
+    }
+    # Checkpoints of before there were online gradients have no memory.
+    if packed.get("memory") is not None:
+        others["memory"] = tuple(part.to(device) for part in packed["memory"])
     if not saved:
         return Carry(None, **others)
     structure = _structure(model, packed["like"].to(device))

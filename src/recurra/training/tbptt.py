@@ -34,6 +34,7 @@ from recurra.data.batch import Batch
 from recurra.training.bptt import bptt
 from recurra.training.config import GradientConfig
 from recurra.training.gradient import Carry, Due, GradientMethod, Model, Objective, between
+from recurra.training.online import online
 
 __all__ = ["Style", "gradient_method", "tbptt"]
 
@@ -65,9 +66,11 @@ def tbptt(k1: int, k2: int | None = None, style: Style = "sliding") -> GradientM
 
 
 def gradient_method(config: GradientConfig) -> GradientMethod:
-    """The method that the settings name, full BPTT included."""
+    """The method that the settings name, full BPTT and the online ones included."""
     if config.style == "full":
         return bptt
+    if config.style in ("rtrl", "snap1", "eprop", "uoro"):
+        return online(config.style, config.k1 or 1)
     k1, k2 = config.k1 or config.k2 or 0, config.k2 or config.k1 or 0
     return tbptt(k1, k2, config.style)
 

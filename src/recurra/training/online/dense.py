@@ -1,0 +1,148 @@
+"""The influence matrix whole: ds/dtheta of every state with respect to every parameter, (B, S, P).
+
+    J' = D J + I        RTRL (Williams and Zipser 1989, doi:10.1162/neco.1989.1.2.270), exact
+
+`snap1` keeps the entries that a parameter reaches within one step, all the states of a unit taken as one; `eprop` takes
+D without the products of states. Time B S S P and memory B S P per step: for small nets.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from recurra.base.errors import ConfigError, message
+from recurra.equations.derive import seed
+from recurra.training.online.partials import Partials
+from recurra.training.online.steps import Memory, Steps, masked, values
+
+__all__ = ["Dense"]
+
+_MOST_BYTES = 8 * 2**30
+
+
+class Dense:
+    """The influence matrix of a unit of any cell."""
+
+    def __init__(self, partials: Partials, sizes: dict[str, int], kind: Literal["exact", "snap1", "eprop"]) -> None:
+        self.partials, self.kind, self.initial = partials, kind, partials.initial
+        self.widths = {state: sizes[partials.axes[state]] for state in partials.live}
+        self.size = sum(self.widths.values())
+        self.shapes = {name: tuple(sizes[axis] for axis in axes) for name, axes in partials.params.items()}
+        if self.initial:
+            self.shapes |= {f"initial.{state}": (width,) for state, width in self.widths.items()}
+        ends = torch.tensor([0, *(math.prod(shape) for shape in self.shapes.values())]).cumsum(0).tolist()
+        self.place = dict(zip(self.shapes, ends, strict=False))
+        self.total: int = ends[-1]
+        leaves = [partials.leaf[state] for state in partials.live]
+        slots = [slot.node for slot in partials.slots]
+        self.columns = partials.backward(leaves, leak=kind == "eprop")
+        self.rows = partials.backward(slots)
+        self.masks = [self._mask(index) for index in range(len(slots))] if kind == "snap1" else None
+
+    def fresh(self, rows: int, like: Tensor) -> Memory:
+        """Zeros, and ones where a learned initial state meets itself."""
+        need = rows * self.size * self.total * like.element_size()
+        if need > _MOST_BYTES:
+            fact = f"the influence matrix of {rows} rows x {self.size} states x {self.total:,} parameters is {need:,} B"
+            hint = "fewer units or rows; style snap1, eprop or uoro; or an elementwise cell such as ind_rnn or sru."
+            raise ConfigError(message("rtrl", fact, hint=hint))
+        matrix = like.new_zeros(rows, self.size, self.total)
+        if self.initial:
+            first = 0
+            for state, width in self.widths.items():
+                begin = self.place[f"initial.{state}"]
+                matrix[:, first : first + width, begin : begin + width] = torch.eye(width, dtype=like.dtype, device=like.device)
+                first += width
+        return (matrix,)
+
+    def sweep(self, memory: Memory, steps: Steps, signal: Tensor) -> tuple[Memory, dict[str, Tensor]]:
+        """Forward through the steps, one matrix product of the size of the influence matrix each."""
+        (matrix,) = memory
+        moments, rows = signal.shape[:2]
+        (start,) = self.fresh(rows, signal) if steps.restarts is not None else (None,)
+        first = self._first()
+        total = signal.new_zeros(self.total)
+        for t in range(moments):
+            if steps.restarts is not None and start is not None and bool(steps.restarts[t].any()):
+                matrix = masked(start, matrix, steps.restarts[t])
+            jacobian, outer, operands = self._coefficients(steps, t, rows)
+            new = jacobian @ matrix
+            if self.masks is not None:
+                new = new * self._kept(new)
+            for slot, columns, operand in zip(self.partials.slots, outer, operands, strict=True):
+                begin = self.place[slot.name]
+                part = columns if operand is None else columns.unsqueeze(-1) * operand[:, None, None, :]
+                new[:, :, begin : begin + math.prod(self.shapes[slot.name])] += part.flatten(2)
+            matrix = masked(new, matrix, None if steps.valid is None else steps.valid[t])
+            total += torch.einsum("bs,bsp->p", signal[t], matrix[:, first : first + signal.shape[2]])
+        return (matrix,), self._named(total)
+
+    def blocks(self, matrix: Tensor) -> dict[str, Tensor]:
+        """The influence per parameter: (B, S, *shape)."""
+        return {
+            name: matrix[..., begin : begin + math.prod(shape)].unflatten(-1, shape)
+            for (name, shape), begin in zip(self.shapes.items(), self.place.values(), strict=True)
+        }
+
+    def _named(self, total: Tensor) -> dict[str, Tensor]:
+        return self.blocks(total)
+
+    def _first(self) -> int:
+        """Where the output's rows begin."""
+        before = self.partials.live[: self.partials.live.index(self.partials.states[0])]
+        return sum(self.widths[state] for state in before)
+
+    def _coefficients(self, steps: Steps, t: int, rows: int) -> tuple[Tensor, list[Tensor], list[Tensor | None]]:
+        """D (B, S, S), ds'/dp (B, S, rows of p) of each slot, and what the slot's matrix is multiplied with."""
+        partials = self.partials
+        leaves = steps.leaves(partials, t)
+        like = steps.x
+        first = 0
+        for state, width in self.widths.items():
+            unit = like.new_zeros(self.size, 1, width)
+            unit[first : first + width, 0] = torch.eye(width, dtype=like.dtype, device=like.device)
+            leaves[seed(state)] = unit
+            first += width
+        widths = [*self.widths.values(), *(self.shapes[slot.name][0] for slot in partials.slots)]
+        roots = [*self.columns, *self.rows]
+        held = [slot.operand for slot in partials.slots if slot.operand is not None]
+        shapes = [(self.size, rows, width) for root, width in zip(roots, widths, strict=True) if root is not None] + [
+            (rows, self.shapes[slot.name][1]) for slot in partials.slots if slot.operand is not None
+        ]
+        found = iter(values([root for root in roots if root is not None] + held, leaves, shapes))
+        parts = [
+            like.new_zeros(rows, self.size, width) if root is None else next(found).transpose(0, 1)
+            for root, width in zip(roots, widths, strict=True)
+        ]
+        count = len(self.columns)
+        jacobian = torch.cat(parts[:count], -1)
+        return jacobian, parts[count:], [None if slot.operand is None else next(found) for slot in partials.slots]
+
+    def _mask(self, index: int) -> Tensor:
+        """1 where SnAp-1 keeps an entry of the slot, (S, *shape): what reaches a state of a unit reaches all it has."""
+        slot = self.partials.slots[index]
+        shape = self.shapes[slot.name]
+        reach = self.partials.reach(slot)
+        hit: dict[str, Tensor] = {}
+        for state, how in reach.items():
+            axis, width = self.partials.axes[state], self.widths[state]
+            block = torch.eye(width) if how == "row" else torch.ones(width, shape[0])
+            hit[axis] = torch.maximum(hit[axis], block) if axis in hit else block
+        parts = [
+            hit.get(self.partials.axes[state], torch.zeros(width, shape[0])) for state, width in self.widths.items()
+        ]
+        return torch.cat([part.view(*part.shape, *[1] * (len(shape) - 1)).expand(-1, *shape) for part in parts])
+
+    def _kept(self, like: Tensor) -> Tensor:
+        masks = torch.zeros(self.size, self.total, dtype=like.dtype, device=like.device)
+        for slot, mask in zip(self.partials.slots, self.masks or (), strict=True):
+            begin = self.place[slot.name]
+            width = math.prod(self.shapes[slot.name])
+            masks[:, begin : begin + width] += mask.flatten(1).to(masks)
+        if self.initial:
+            masks[:, min(self.place[f"initial.{state}"] for state in self.widths) :] = 1
+        return masks.clamp(max=1)
