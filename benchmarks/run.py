@@ -1,7 +1,8 @@
 """Run the cases, alternating ours and the peer's in one process: `python -m benchmarks.run`.
 
 No figure is printed while the contract tests of the code under measurement are red, and none of a case whose two sides
-do not agree. Results go to benchmarks/results/ as JSON, with the machine and the versions.
+do not agree. Results go to benchmarks/results/ as JSON, with the machine and the versions; a run of
+some cases only puts its rows in place of the same day's.
 """
 
 from __future__ import annotations
@@ -62,9 +63,10 @@ def main() -> int:
             row = {"group": group, **measured(case, arguments.rounds)}
             rows.append(row)
             print(json.dumps(row) if arguments.json else line(row), flush=True)
-    memory = memory_rows()
+    part = bool(arguments.group or arguments.only)
+    memory = [] if part else memory_rows()
     load.append(os.getloadavg()[0])
-    if not arguments.skip_gate and not arguments.only:
+    if not arguments.skip_gate:
         print(f"written to {write(rows, memory, load, arguments).relative_to(ROOT)}", file=sys.stderr)
     return 0
 
@@ -159,8 +161,23 @@ def write(rows: list[dict], memory: list[dict], load: list[float], arguments: ar
         "memory": memory,
     }
     path = ROOT / "benchmarks" / "results" / f"{found['date']}-native.json"
+    if (arguments.group or arguments.only) and path.exists():
+        found = merged(json.loads(path.read_text(encoding="utf-8")), found)
     write_text(path, json.dumps(found, indent=1) + "\n")
     return path
+
+
+def merged(whole: dict, part: dict) -> dict:
+    """Today's results with the rows measured again in place of the old ones; how they were measured is kept too."""
+    new = {name_of(row): row for row in part["rows"]}
+    rows = [new.pop(name_of(row), row) for row in whole["rows"]]
+    again = {"command": part["command"], "load": part["load"], "cases": [row["case"] for row in part["rows"]]}
+    return {**whole, "rows": [*rows, *new.values()], "again": [*whole.get("again", []), again]}
+
+
+def name_of(row: dict) -> tuple[object, ...]:
+    """What a row measures, and against what."""
+    return row["group"], row["case"], row.get("against")
 
 
 if __name__ == "__main__":
