@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from recurra.base import state as states
 from recurra.base.errors import ShapeError, message
+from recurra.diagnostics.observe import observe
+from recurra.diagnostics.subject import Subject
 
-__all__ = ["gradient_by_distance", "gradient_norms", "named_leaves"]
+__all__ = ["gradient_by_distance", "gradient_by_time", "gradient_norms", "named_leaves"]
 
 State = Any
 StepFunction = Callable[[Tensor, State], tuple[Tensor, State]]
@@ -91,6 +93,33 @@ def gradient_by_distance(
                 if gradient is not None:
                     sums[name][k] += float(gradient.flatten(1).norm(dim=1).mean())
     return {name: total / len(chosen) for name, total in sums.items()}
+
+
+def gradient_by_time(subject: Subject) -> dict[str, NDArray[np.float64]]:
+    """||dL/ds_t|| for every step t, state s and row of the example: (B, T) by `layer 0 h`, ...
+
+    L is the summed loss of the row over all its steps; the derivative is the total one, through everything that depends
+    on the state after step t (the c of an LSTM also through the h of the same step), in the order of time also where a
+    layer reads backwards. NaN on the padding.
+    """
+    seen = observe(subject, gradient=True)
+    found: dict[str, NDArray[np.float64]] = {}
+    asked = [leaf for track in seen.tracks.values() for step in track.after for leaf in step]
+    if not asked:
+        return found
+    gradients = iter(torch.autograd.grad(seen.losses.sum(), asked, allow_unused=True))
+    for track in seen.tracks.values():
+        rows, names = track.inputs[0].shape[0], track.unit.spec.states
+        norms = torch.zeros(rows, track.length, len(names), dtype=torch.float64)
+        for t in range(track.length):
+            for place in range(len(names)):
+                gradient = next(gradients)
+                if gradient is not None:
+                    norms[:, t, place] = gradient.double().norm(dim=1).cpu()
+        norms = track.in_time(torch.where(track.valid().unsqueeze(-1), norms, norms.new_full((), np.nan)))
+        for place, state in enumerate(names):
+            found[f"{track.name} {state}"] = norms[..., place].numpy()
+    return found
 
 
 def _with_grad(leaf: Tensor) -> Tensor:

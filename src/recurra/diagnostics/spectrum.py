@@ -10,7 +10,7 @@ from torch import Tensor
 
 from recurra.base.errors import ShapeError, message
 
-__all__ = ["spectral_radius", "spectrum"]
+__all__ = ["spectral_radius", "spectrum", "step_spectrum"]
 
 
 def spectrum(matrices: Mapping[str, Tensor]) -> dict[str, NDArray[np.complex128]]:
@@ -27,6 +27,18 @@ def spectrum(matrices: Mapping[str, Tensor]) -> dict[str, NDArray[np.complex128]
         values = np.linalg.eigvals(matrix.detach().double().cpu().numpy()).astype(np.complex128)
         found[name] = values[np.argsort(-np.abs(values), kind="stable")]
     return found
+
+
+def step_spectrum(jacobians: NDArray[np.float64]) -> NDArray[np.complex128]:
+    """The eigenvalues of the linearised step at each data point, (T, S), largest modulus first.
+
+    jacobians: (T, S, S) from `recurra.diagnostics.jacobian`. Unlike those of the recurrent matrix they contain the
+    gates and the slopes of the nonlinearities where the data drives them.
+    """
+    if jacobians.ndim != 3 or jacobians.shape[1] != jacobians.shape[2]:
+        raise ShapeError(message("step_spectrum", f"jacobians must be (T, S, S), got {jacobians.shape}"))
+    values = np.linalg.eigvals(jacobians).astype(np.complex128)
+    return np.take_along_axis(values, np.argsort(-np.abs(values), axis=1, kind="stable"), 1)
 
 
 def spectral_radius(eigenvalues: NDArray[np.complex128]) -> float:
