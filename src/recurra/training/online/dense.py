@@ -55,7 +55,7 @@ class Dense:
             first = 0
             for state, width in self.widths.items():
                 begin = self.place[f"initial.{state}"]
-                matrix[:, first : first + width, begin : begin + width] = torch.eye(width, dtype=like.dtype, device=like.device)
+                matrix[:, first : first + width, begin : begin + width] = torch.eye(width).to(like)
                 first += width
         return (matrix,)
 
