@@ -134,6 +134,20 @@ class Subject:
         made = replace(self, model=copy.deepcopy(self.model).to(dtype), inputs=_cast(self.inputs, dtype))
         return replace(made, targets=_cast(self.targets, dtype))
 
+    def row(self, index: int) -> Subject:
+        """One row by itself, as long as its valid steps; `lengths` stays where it was given."""
+        size, whole = self.valid[index], self.inputs.shape[1]
+        targets = self.targets[index : index + 1]
+        if targets.dim() > 1 and targets.shape[1] == whole:
+            targets = targets[:, :size]
+        return replace(
+            self,
+            inputs=self.inputs[index : index + 1, :size],
+            targets=targets,
+            lengths=None if self.lengths is None else self.lengths[index : index + 1],
+            steps=[self.steps[index][:size]] if self.steps else (),
+        )
+
     def part(self, rows: int, steps: int) -> Subject:
         """The first rows and steps of the example; the rest is as it was. Targets per step are cut alike."""
         rows, steps = min(rows, self.inputs.shape[0]), min(steps, self.inputs.shape[1])

@@ -1,0 +1,150 @@
+"""Which inputs an output depends on: gradients by pairs of steps, and integrated gradients of one answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recurra.base.errors import ShapeError, message
+from recurra.diagnostics.subject import Subject
+
+__all__ = ["Attribution", "integrated_gradients", "saliency"]
+
+Array = NDArray[np.float64]
+# Copies of a row that go through the model at once.
+_COPIES = 128
+
+
+def saliency(subject: Subject, row: int = 0, output: int | None = None) -> Array:
+    """||dy_t/dx_k||: how much the output at step t changes with the input at step k, (T', T).
+
+    The Frobenius norm over the K outputs (or of one of them) and the features of the layer's input, at the valid steps
+    of one row. T' is T, or 1 where the model answers once a sequence. A causal model has nothing right of the diagonal.
+    What fades away from it within a few steps is the vanishing gradient (Hochreiter 1991; the picture: Graves,
+    Supervised sequence labelling with recurrent neural networks, 2012, section 4.1).
+    """
+    alone = _row(subject, row)
+    with torch.no_grad():
+        answer = alone.outputs(alone.x)
+    every = answer.dim() == 3
+    width, steps = answer.shape[-1], alone.inputs.shape[1]
+    if output is not None and not 0 <= output < width:
+        raise ShapeError(message("saliency", f"output must lie in 0..{width - 1}, got {output}"))
+    chosen = list(range(width)) if output is None else [output]
+    squares = np.zeros((answer.shape[1] if every else 1, steps))
+    for start in range(0, len(chosen), _COPIES):
+        which = torch.tensor(chosen[start : start + _COPIES])
+        rows = torch.arange(len(which))
+        x = alone.x.expand(len(which), -1, -1).clone().requires_grad_()
+        with torch.enable_grad():
+            y = _answer(alone, x)
+            for t in range(len(squares)):
+                told = y[rows, t, which] if every else y[rows, which]
+                (gradient,) = torch.autograd.grad(told.sum(), x, retain_graph=True)
+                squares[t] += gradient.double().pow(2).sum((0, 2)).cpu().numpy()
+    return np.sqrt(squares)
+
+
+class Attribution(NamedTuple):
+    """What each input contributed to one number the model said."""
+
+    values: Array
+    """(T, F) contributions; their sum is `difference`."""
+    difference: float
+    """The number on the input minus the number on the baseline."""
+    points: int
+    """Gauss-Legendre points that were used."""
+
+    @property
+    def by_step(self) -> Array:
+        """(T,) contributions summed over the features of a step."""
+        return self.values.sum(1)
+
+    @property
+    def error(self) -> float:
+        """How far the contributions are from adding up."""
+        return abs(float(self.values.sum()) - self.difference)
+
+
+def integrated_gradients(
+    subject: Subject,
+    output: int,
+    row: int = 0,
+    step: int | None = None,
+    *,
+    baseline: Tensor | None = None,
+    tolerance: float = 1e-7,
+    most_points: int = 1024,
+) -> Attribution:
+    """What each step of the input contributed to output number `output` at `step` (the last by default).
+
+    The gradient is integrated along the straight line from the baseline to the input, by Gauss-Legendre points that are
+    doubled until the contributions add up to the difference (completeness) within `tolerance` times the larger of 1 and
+    that difference, or `most_points` are used; `error` says how far they are from it. For small tolerances hand in
+    `subject.double()`: float32 ends near 1e-5. Sundararajan, Taly and Yan, Axiomatic attribution for deep networks,
+    2017, arXiv:1703.01365.
+
+    baseline: (T, F) of the layer's input, zeros by default.
+    """
+    alone = _row(subject, row)
+    x = alone.x[0]
+    origin = torch.zeros_like(x) if baseline is None else baseline.to(x)
+    if origin.shape != x.shape:
+        fact = f"baseline must be (T, F) = {tuple(x.shape)}, got {tuple(origin.shape)}"
+        raise ShapeError(message("integrated_gradients", fact))
+    way = x - origin
+
+    def told(at: Tensor) -> Tensor:
+        y = _answer(alone, at)
+        if not 0 <= output < y.shape[-1]:
+            raise ShapeError(message("integrated_gradients", f"output must lie in 0..{y.shape[-1] - 1}, got {output}"))
+        if y.dim() == 2:
+            return y[:, output]
+        if step is not None and not 0 <= step < y.shape[1]:
+            raise ShapeError(message("integrated_gradients", f"step must lie in 0..{y.shape[1] - 1}, got {step}"))
+        return y[:, -1 if step is None else step, output]
+
+    with torch.no_grad():
+        ends = told(torch.stack((origin, x)))
+    difference = float(ends[1].double() - ends[0].double())
+    points = 16
+    while True:
+        found = Attribution(_integral(told, origin, way, points), difference, points)
+        if found.error <= tolerance * max(1.0, abs(difference)) or 2 * points > most_points:
+            return found
+        points *= 2
+
+
+def _integral(told: Callable[[Tensor], Tensor], origin: Tensor, way: Tensor, points: int) -> Array:
+    places, weights = np.polynomial.legendre.leggauss(points)
+    total = torch.zeros_like(way, dtype=torch.float64)
+    for start in range(0, points, _COPIES):
+        part = slice(start, start + _COPIES)
+        share = torch.as_tensor((places[part] + 1) / 2).to(way)
+        with torch.enable_grad():
+            at = (origin + share[:, None, None] * way).requires_grad_()
+            (gradient,) = torch.autograd.grad(told(at).sum(), at)
+        total += torch.einsum("p,ptf->tf", torch.as_tensor(weights[part] / 2), gradient.double().cpu())
+    return (total * way.double().cpu()).numpy()
+
+
+def _row(subject: Subject, row: int) -> Subject:
+    """One row by itself, without its padding."""
+    rows = subject.inputs.shape[0]
+    if not 0 <= row < rows:
+        raise ShapeError(message("saliency", f"row must lie in 0..{rows - 1}, got {row}"))
+    size = subject.valid[row]
+    if not size:
+        raise ShapeError(message("saliency", f"row {row} has no valid step"))
+    return subject.row(row)
+
+
+def _answer(alone: Subject, x: Tensor) -> Tensor:
+    """The outputs to copies of the one row, changed or not."""
+    lengths = None if alone.lengths is None else alone.lengths.expand(x.shape[0])
+    return alone.answer(alone.model, x, lengths)
