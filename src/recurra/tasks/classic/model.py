@@ -15,7 +15,7 @@ from recurra.layers.sequence import last_valid, valid_mask
 from recurra.layers.unit import resolve
 from recurra.tasks.classic.problem import ClassicSettings
 
-__all__ = ["SequenceModel", "cross_entropy", "set_loss", "squared_error"]
+__all__ = ["SequenceModel", "cross_entropy", "gate_starts", "set_loss", "squared_error"]
 
 
 class SequenceModel(nn.Module):
@@ -36,8 +36,6 @@ class SequenceModel(nn.Module):
         super().__init__()
         self.last = last
         spec = resolve(settings.cell).spec
-        starts = {"b.f": settings.forget_bias, "b.i": settings.input_bias}
-        initial = {name: value for name, value in starts.items() if value is not None and name in spec.params}
         inside = "O" in spec.axes and settings.layers == 1
         self.recurrent = Recurrent(
             settings.cell,
@@ -45,7 +43,7 @@ class SequenceModel(nn.Module):
             settings.hidden,
             settings.layers,
             output_size=output_size if inside else None,
-            initializers=initial,
+            initializers=gate_starts(settings),
             generator=generator,
         )
         width = self.recurrent.output_width
@@ -66,6 +64,13 @@ class SequenceModel(nn.Module):
     def parameter_count(self) -> int:
         """Numbers that are learned."""
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
+
+
+def gate_starts(settings: ClassicSettings) -> dict[str, str | float]:
+    """The settings' forget and input biases as initialisers, for cells that have such gates."""
+    known = resolve(settings.cell).spec.params
+    starts = {"b.f": settings.forget_bias, "b.i": settings.input_bias}
+    return {name: value for name, value in starts.items() if value is not None and name in known}
 
 
 def cross_entropy(logits: Tensor, batch: Batch) -> tuple[Tensor, int]:

@@ -109,6 +109,9 @@ class Task:
     """The number of `evaluate` that counts."""
     mode: Literal["min", "max"]
     """Whether a lower or a higher one is better."""
+    monitor: str = ""
+    """The number by which the weights to keep are chosen, where that is another one than the metric."""
+    monitor_mode: Literal["min", "max"] = "min"
     solved: Callable[[Mapping[str, float], Any], bool]
     """Evaluation and settings -> whether the task counts as solved."""
     rule: str
@@ -116,6 +119,8 @@ class Task:
     baseline: Callable[[Any], float | None] = lambda _: None
     """Settings -> the metric of the best answer that ignores the difficulty."""
     baseline_name: str = ""
+    verdict: Callable[[Mapping[str, float], Any], str] | None = None
+    """Evaluation and settings -> what it means, where "solved" or "not solved" does not say it."""
     paper: str = ""
     """The published figure."""
     source: str = ""

@@ -151,7 +151,8 @@ def _train(
     torch.manual_seed(settings.seed)
     streams = Streams(settings.seed)
     problem = task.build(settings, streams)
-    stopping = msgspec.structs.replace(settings.train.stopping, monitor=task.metric, mode=task.mode)
+    watched, mode = (task.monitor, task.monitor_mode) if task.monitor else (task.metric, task.mode)
+    stopping = msgspec.structs.replace(settings.train.stopping, monitor=watched, mode=mode)
     trainer = Trainer(
         problem.model,
         problem.objective,
