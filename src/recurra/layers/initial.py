@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 from recurra.base.errors import ConfigError, message, nearest
 from recurra.base.registry import Registry
 from recurra.equations.spec import CellSpec
+from recurra.layers.chrono import Chrono
 
 __all__ = ["INITIALISERS", "check_names", "initialiser_for"]
 
@@ -108,8 +109,11 @@ def initialiser_for(
 ) -> Initialiser:
     """How parameter `name` starts: said for it, for its family, by the cell, or by its shape.
 
-    By shape: input matrices Glorot uniform, matrices over a state orthogonal, vectors zero.
+    By shape: input matrices Glorot uniform, matrices over a state orthogonal, vectors zero. `override` may be
+    `recurra.layers.chrono.chrono(t_max)`, which sets gates.
     """
+    if isinstance(override, Chrono) and name not in override and (fill := override.fill(name, spec)) is not None:
+        return fill
     family = name.split(".")[0]
     for chosen in (override, initial):
         for key in (name, family):
@@ -122,7 +126,9 @@ def initialiser_for(
 
 
 def check_names(override: Mapping[str, str | float], spec: CellSpec, where: str = "initializers") -> None:
-    """Raises ConfigError where `override` names a parameter that the cell does not have."""
+    """Raises ConfigError where `override` names a parameter that the cell does not have, or a rule it cannot follow."""
+    if isinstance(override, Chrono):
+        override.check(spec)
     known = {*spec.params, *spec.families}
     wrong = [name for name in override if name not in known]
     if wrong:

@@ -12,6 +12,7 @@ __all__ = [
     "AverageConfig",
     "ClipConfig",
     "GradientConfig",
+    "NoiseConfig",
     "OptimConfig",
     "ScheduleConfig",
     "StoppingConfig",
@@ -128,6 +129,14 @@ class ClipConfig(Settings, frozen=True):
     """Largest absolute value of each entry (Graves 2013); applied before the norm."""
 
 
+class NoiseConfig(Settings, frozen=True):
+    """Gaussian noise on the gradient, of variance eta / (1 + update)^gamma (Neelakantan et al. 2015)."""
+
+    eta: NonNegative = 0.0
+    """0: none. The paper chose from 0.01, 0.3 and 1."""
+    gamma: NonNegative = 0.55
+
+
 class WatchConfig(Settings, frozen=True):
     """What happens when numbers go wrong."""
 
@@ -168,6 +177,7 @@ class TrainConfig(Settings, frozen=True):
     schedule: ScheduleConfig = ScheduleConfig()
     average: AverageConfig = AverageConfig()
     clip: ClipConfig = ClipConfig()
+    noise: NoiseConfig = NoiseConfig()
     watch: WatchConfig = WatchConfig()
     stopping: StoppingConfig = StoppingConfig()
     log_every: Positive = 10

@@ -2,7 +2,7 @@
 
 for batch in stream:
     for due in gradient(model, objective, batch, carry):      # forward, backward
-        divide by the count, penalise, look, clip, step, average
+        divide by the count, penalise, look, clip, add noise, step, average
         log, evaluate, sample, save
 """
 
@@ -26,6 +26,7 @@ from recurra.training.clip import clip_by_norm, clip_by_value, gradient_norm
 from recurra.training.config import TrainConfig
 from recurra.training.gradient import Carry, Due, GradientMethod, Objective, between
 from recurra.training.interrupt import Interrupt
+from recurra.training.noise import add_noise
 from recurra.training.optim import add_penalty_gradient, optimiser
 from recurra.training.progress import Progress
 from recurra.training.report import Report, Result
@@ -202,6 +203,8 @@ class Trainer:
             clip_by_value(self.parameters, clip.value)
         if clip.norm is not None:
             clip_by_norm(self.parameters, clip.norm, None if clip.value is not None else norm)
+        if self.config.noise.eta:
+            add_noise(self.parameters, self.iteration - 1, self.config.noise.eta, self.config.noise.gamma)
         factor = self.schedule(self.iteration)
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor

@@ -65,7 +65,8 @@ class Walk:
         self.ran = True
         tensors = [*unit.named().values(), *(unit.initial or ())]
         with torch.autocast(x.device.type, enabled=False):
-            x = x.to(tensors[0].dtype)
+            # As it would come from a checkpoint: products of a cut batch may round otherwise.
+            x = x.to(tensors[0].dtype).contiguous()
             with torch.no_grad():
                 y, after, steps = self._run(x, state, lengths, resets)
             if self.memory is None:
