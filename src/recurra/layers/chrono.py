@@ -80,7 +80,7 @@ def chrono(t_max: float, others: Mapping[str, str | float] | None = None) -> Chr
     >>> from recurra.layers import Recurrent
     >>> layer = Recurrent("lstm", 1, 400, initializers=chrono(100), generator=torch.Generator().manual_seed(0))
     >>> b = layer.units[0].named()
-    >>> round(float(1 + b["b.f"].exp().max())), bool((b["b.i"] == -b["b.f"]).all())
+    >>> round(float(1 + b["b.f"].detach().exp().max())), bool((b["b.i"] == -b["b.f"]).all())
     (99, True)
     """
     return Chrono(t_max, others)
