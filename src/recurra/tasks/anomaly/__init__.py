@@ -1,0 +1,1 @@
+"""Anomalies in a stream: scores as it comes, by what a small recurrent model expected."""
