@@ -1,5 +1,6 @@
 """The Numenta Anomaly Benchmark, version 1.1: 58 streams and the windows in which their anomalies lie (Lavin and
-Ahmad 2015, https://arxiv.org/abs/1510.03336; https://github.com/numenta/NAB)."""
+Ahmad 2015, https://arxiv.org/abs/1510.03336; https://github.com/numenta/NAB).
+"""
 
 from __future__ import annotations
 

@@ -107,7 +107,8 @@ from recurra.kernels.cpu.compiler import build
 text = '''
 #include <stdlib.h>
 extern "C" __attribute__((visibility("default"))) int wrong(int at) {
-    char* p = (char*)malloc(8);
+    volatile size_t size = 8;  // else UBSan, which can see the size, is the first to speak
+    char* p = (char*)malloc(size);
     p[at] = 1;
     const int found = p[at] + (1 << at);
     free(p);
