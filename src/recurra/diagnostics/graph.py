@@ -124,7 +124,7 @@ def _label(node: Expr, keys: Mapping[Expr, str]) -> str:
     """The sign of an operation with the numbers and parameters it reads."""
     sign = _SIGNS[node.op]
     if len(node.args) != 2:
-        return sign
+        return " ".join([sign, *(text(arg) for arg in node.args if arg not in keys)])
     left, right = ("" if arg in keys else text(arg) for arg in node.args)
     if node.op == "matmul":
         return left
@@ -198,8 +198,8 @@ def _columns(boxes: Mapping[str, Box]) -> dict[str, int]:
         for need in box.needs:
             readers.setdefault(need, []).append(key)
     for key, box in reversed(list(boxes.items())):
-        # A value that is needed late is computed late: shorter edges. The inputs stay at the left.
-        if box.needs and box.kind != "next" and key in readers:
+        # Nearer to its readers where more edges leave than come in: those grow shorter. So gates stand in a column.
+        if box.needs and box.kind != "next" and len(readers.get(key, ())) > len(box.needs):
             columns[key] = min(columns[reader] for reader in readers[key]) - 1
     return columns
 
