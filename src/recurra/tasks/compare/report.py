@@ -1,0 +1,84 @@
+"""report.html of a comparison: the table, the seeds of every cell, and what the learning rate did."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from recurra.base import config
+from recurra.base.files import write_text
+from recurra.diagnostics.report import Figure, Report, write
+from recurra.tasks.classic import TASKS
+from recurra.tasks.compare.picture import Group, dot_chart, rate_chart
+from recurra.tasks.compare.settings import CompareSettings
+from recurra.tasks.compare.table import Row, Test, lines
+
+__all__ = ["PICTURES", "REPORT", "write_report"]
+
+REPORT = "report.html"
+PICTURES = ("seeds.svg", "rates.svg")
+
+
+def write_report(
+    folder: Path,
+    settings: CompareSettings,
+    records: Sequence[dict[str, Any]],
+    rows: Sequence[Row],
+    test: Test,
+    command: str = "",
+) -> Path:
+    """Write report.html and its two pictures as files of their own; gives the report's path."""
+    task = TASKS[settings.task]
+    better = "higher" if task.mode == "max" else "lower"
+    watched, _ = settings.watched()
+    groups = [Group(row.cell, row.values, f"{row.hidden} units") for row in rows]
+    seeds = dot_chart(groups, f"{task.metric} ({better} is better)")
+    curves = {
+        row.cell: [
+            (r["rate"], r["watched"])
+            for r in records
+            if r["cell"] == row.cell and r["stage"] == "search" and r["watched"] is not None
+        ]
+        for row in rows
+    }
+    figures = [
+        Figure("The table", _table(rows, task.metric), lines(settings, rows, test)[-1] if len(rows) > 1 else ""),
+        Figure("Seeds", seeds, "A dot is a seed, the box goes from quartile to quartile, the line is the median."),
+    ]
+    write_text(folder / PICTURES[0], seeds)
+    if any(curves.values()):
+        by_rate = rate_chart(curves, watched, {row.cell: row.rate for row in rows})
+        told = "One network per rate and cell; the ringed rate, the best by this number, is the one the seeds ran with."
+        figures.append(Figure("Search for the learning rate", by_rate, told))
+        write_text(folder / PICTURES[1], by_rate)
+    lead = f"{task.title}. {len(rows)} cells of about {settings.parameters:,} parameters"
+    page = Report(
+        title=f"{settings.task}: {', '.join(row.cell for row in rows[:6])}",
+        lead=f"{lead}; {task.paper}." if task.paper else f"{lead}.",
+        figures=figures,
+        settings=config.to_dict(settings),
+        command=command,
+    )
+    path = folder / REPORT
+    write(page, path)
+    return path
+
+
+def _table(rows: Sequence[Row], metric: str) -> str:
+    heads = ("cell", "hidden", "parameters", "rate", "seeds", f"{metric}, mean", "sd", "best", "worst", "p", "seconds")
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in _cells(row)) + "</tr>" for row in rows)
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in heads)
+    return f'<table class="settings"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def _cells(row: Row) -> list[str]:
+    def shown(value: float | None) -> str:
+        return "" if value is None or math.isnan(value) else f"{value:.4g}"
+
+    seeds = f"{len(row.values)}" if not row.failed else f"{len(row.values)} of {len(row.values) + row.failed}"
+    numbers = [row.mean, row.spread, row.best, row.worst, row.p]
+    first = [row.cell, str(row.hidden), f"{row.parameters:,}", f"{row.rate:.3g}", seeds]
+    return [*first, *map(shown, numbers), shown(row.seconds)]
