@@ -38,7 +38,7 @@ class EmbeddedSettings(ClassicSettings, frozen=True):
     """Of the embedded grammar."""
 
     task: Literal["embedded_reber"] = "embedded_reber"
-    hidden: Positive = 8
+    hidden: Positive = 12
     strings: Positive = 256
     endless: bool = False
     train: TrainConfig = training(40_000, 1e-2, evaluate_every=100, clip=5.0)

@@ -1,0 +1,91 @@
+"""A classic task over many seeds: every finished run is a line of --out, and the last lines are the table.
+
+    python recipes/classic/seeds.py embedded_reber --seeds 0-29 --out runs/classic/embedded-lstm.jsonl
+
+Seeds that stand in --out are not run again, so the same command continues; with --seconds no further seed is started
+after so long. --table prints what is there and runs nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from recurra.base.errors import RecurraError
+from recurra.base.files import write_text
+from recurra.tasks.classic import TASKS, run_task, task_settings
+
+
+def figures(name: str, rows: list[dict[str, Any]]) -> str:
+    """Solved, and mean, median, range of the metric, of the sequences until then, and of the minutes."""
+    task = TASKS[name]
+    values = sorted(row["value"] for row in rows)
+    worst = values[-1] if task.mode == "min" else values[0]
+    solved = [row for row in rows if row["solved"]]
+    lines = [f"{name}: solved {len(solved)} of {len(rows)}"]
+    lines.append(f"{task.metric}: median {statistics.median(values):.4g}, mean {statistics.mean(values):.4g}")
+    lines[-1] += f", {values[0]:.4g} to {values[-1]:.4g}, worst {worst:.4g}"
+    others = sorted(rows[0]["metrics"].keys() - {task.metric})
+    for other in others:
+        found = sorted(row["metrics"][other] for row in rows)
+        lines.append(f"  {other}: median {statistics.median(found):.4g}, {found[0]:.4g} to {found[-1]:.4g}")
+    if solved:
+        spent = sorted(row["sequences"] for row in solved)
+        mean, deviation = statistics.mean(spent), statistics.pstdev(spent)
+        lines.append(
+            f"sequences of the solved: mean {mean:,.0f} (deviation {deviation:,.0f}), median "
+            f"{statistics.median(spent):,.0f}, {spent[0]:,} to {spent[-1]:,}"
+        )
+    seconds = [row["seconds"] for row in rows]
+    lines.append(f"{statistics.median(seconds):.0f} s a seed (median), {sum(seconds) / 60:.1f} minutes in all")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Run what is missing, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("task", choices=list(TASKS))
+    parser.add_argument("--seeds", default="0-4", help="3, or 0-4")
+    parser.add_argument("--cell")
+    parser.add_argument("--hidden", type=int)
+    parser.add_argument("--rate", type=float)
+    parser.add_argument("--iterations", type=int)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any setting of the task")
+    parser.add_argument("--out", type=Path, required=True, help="JSON lines, one a run")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="start no further seed after so long")
+    parser.add_argument("--table", action="store_true")
+    options = parser.parse_args()
+    first, _, last = options.seeds.partition("-")
+    done: list[dict[str, Any]] = []
+    if options.out.exists():
+        done = [json.loads(line) for line in options.out.read_text(encoding="utf-8").splitlines()]
+    began = time.monotonic()
+    for seed in range(int(first), int(last or first) + 1) if not options.table else ():
+        if any(row["seed"] == seed for row in done) or time.monotonic() - began > options.seconds:
+            continue
+        named = {name: getattr(options, name) for name in ("cell", "hidden", "rate", "iterations")}
+        try:
+            result = run_task(options.task, settings=task_settings(options.task, options.set, seed=seed, **named))
+        except RecurraError as error:
+            print(f"seeds.py: {error}", file=sys.stderr)
+            return 2
+        if result.reason == "interrupted":
+            return 130
+        done.append(result.numbers() | {"set": options.set})
+        write_text(options.out, "".join(json.dumps(row) + "\n" for row in done))
+        print(
+            f"seed {seed}: {result.value:.4g}, {result.sequences:,} sequences, {result.reason}, {result.seconds:.0f} s"
+        )
+        sys.stdout.flush()
+    if done:
+        print(figures(options.task, done))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
