@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-__all__ = ["Axis", "Line", "line_chart", "plane_chart", "ticks"]
+__all__ = ["Axis", "Line", "line_chart", "plane_chart", "share_chart", "ticks"]
 
 WIDTH, HEIGHT = 720.0, 300.0
 LEFT, RIGHT, TOP, BOTTOM = 68.0, 58.0, 12.0, 44.0
@@ -156,6 +156,33 @@ def plane_chart(points: Mapping[str, Sequence[complex]], *, label: str = "eigenv
     parts.append(f'<circle class="unit" cx="{to_x(0):.1f}" cy="{to_y(0):.1f}" r="{unit:.1f}"/>')
     box = f"0 0 {LEFT + inner + 12:g} {height:.0f}"
     return _figure(parts, entries, label, {"nearest": True, "series": data}, box, "plane")
+
+
+def share_chart(points: Mapping[str, Sequence[tuple[float, float]]], x: str, y: str, *, label: str = "") -> str:
+    """Points of two shares that add up to 1 at most, one colour a name: the triangle below the diagonal of a square."""
+    kept = {name: [(a, b) for a, b in pairs if math.isfinite(a + b)] for name, pairs in points.items()}
+    kept = {name: pairs for name, pairs in kept.items() if pairs}
+    if not kept:
+        return '<p class="empty">Nothing was recorded for this chart.</p>'
+    inner = 380.0
+    to_x = _Scale(0, 1, LEFT, LEFT + inner, False)
+    to_y = _Scale(0, 1, TOP + inner, TOP, False)
+    parts = _frame(to_x, to_y, x, y)
+    parts.append(f'<path class="mark" d="M{to_x(0):g} {to_y(1):g}L{to_x(1):g} {to_y(0):g}"/>')
+    entries: list[tuple[str, str]] = []
+    data: list[dict[str, object]] = []
+    for index, (name, pairs) in enumerate(kept.items()):
+        style = f"s{index % COLOURS}"
+        dots = "".join(f'<circle cx="{to_x(a):.1f}" cy="{to_y(b):.1f}" r="3"/>' for a, b in pairs)
+        parts.append(f'<g class="{style} dot">{dots}</g>')
+        entries.append((style, name))
+        shown = [
+            [round(to_x(a), 1), round(to_y(b), 1), f"unit {unit}", f"{x} {a:.0%}, {y} {b:.0%}"]
+            for unit, (a, b) in enumerate(pairs)
+        ]
+        data.append({"name": name, "style": style, "points": shown})
+    box = f"0 0 {LEFT + inner + 12:g} {TOP + inner + BOTTOM:g}"
+    return _figure(parts, entries, label or f"{x} and {y}", {"nearest": True, "series": data}, box, "plane")
 
 
 def _thinned(line: Line, log_x: bool, log_y: bool) -> Line:

@@ -15,7 +15,7 @@ from recurra.base.errors import ShapeError, message
 from recurra.diagnostics.observe import observe
 from recurra.diagnostics.subject import Subject
 
-__all__ = ["gradient_by_distance", "gradient_by_time", "gradient_norms", "named_leaves"]
+__all__ = ["felt_by_distance", "gradient_by_distance", "gradient_by_time", "gradient_norms", "named_leaves"]
 
 State = Any
 StepFunction = Callable[[Tensor, State], tuple[Tensor, State]]
@@ -120,6 +120,45 @@ def gradient_by_time(subject: Subject) -> dict[str, NDArray[np.float64]]:
         for place, state in enumerate(names):
             found[f"{track.name} {state}"] = norms[..., place].numpy()
     return found
+
+
+def felt_by_distance(subject: Subject, *, distance: int = 64, losses: int = 16) -> dict[str, NDArray[np.float64]]:
+    """||dL_t/ds_(t-k)|| for k = 0 ... `distance`, averaged over steps t and rows: (distance + 1,) by `layer 0 h`, ...
+
+    `gradient_by_distance` for any subject; units that read backwards are left out. losses: over how many steps t that
+    have a loss and `distance` steps before them, evenly spread. Where the example is shorter, so is the curve.
+    """
+    seen = observe(subject, gradient=True)
+    tracks = [track for track in seen.tracks.values() if not track.backwards]
+    if not tracks:
+        return {}
+    valid = min(subject.valid)
+    once = seen.losses.shape[1] != subject.inputs.shape[1]
+    distance = min(distance, valid - 1)
+    if once:
+        # The answer is said at the end of a row; the columns of rows of other lengths are not the same step.
+        moments = [(0, [size - 1 for size in subject.valid])]
+    else:
+        columns = {int(t) for t in np.linspace(distance, valid - 1, num=max(1, min(losses, valid - distance)))}
+        moments = [(t, [t] * len(subject.valid)) for t in sorted(columns)]
+    sums = {f"{track.name} {state}": np.zeros(distance + 1) for track in tracks for state in track.unit.spec.states}
+    for column, ends in moments:
+        steps = sorted({end - k for end in ends for k in range(distance + 1)})
+        asked = [leaf for track in tracks for step in steps for leaf in track.after[step]]
+        # The loss of one step, or the one of the whole row.
+        total = seen.losses[:, column].sum()
+        gradients = iter(torch.autograd.grad(total, asked, retain_graph=True, allow_unused=True))
+        for track in tracks:
+            for step in steps:
+                for state in track.unit.spec.states:
+                    gradient = next(gradients)
+                    if gradient is None:
+                        continue
+                    norms = gradient.norm(dim=1).tolist()
+                    for norm, end in zip(norms, ends, strict=True):
+                        if 0 <= end - step <= distance:
+                            sums[f"{track.name} {state}"][end - step] += norm / len(norms)
+    return {name: total / len(moments) for name, total in sums.items()}
 
 
 def _with_grad(leaf: Tensor) -> Tensor:

@@ -7,6 +7,8 @@ independent of each other at one step: dh_t/dc_k is what a change of c_k alone, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -103,10 +105,12 @@ def product_singular_values(
     *,
     ends: int | None = 4,
     most: int | None = None,
+    at: Sequence[int] | None = None,
 ) -> Array:
     """The singular values of ds_t/ds_(t-k), largest first: (ends, distance + 1, values).
 
     ends: over how many last steps t, evenly spread; None is every one. most: how many values are kept; all where None.
+    at: the distances k that are asked for, in rising order, where that is not every one: (ends, len(at), values).
     What falls below the largest by more than float64 can tell (1e-16) is rounding.
     """
     steps = jacobians.shape[0]
@@ -126,6 +130,8 @@ def product_singular_values(
         if k:
             # One step further back: the earlier Jacobian stands on the right.
             products = products @ jacobians[last - k]
+        if at is not None and k not in at:
+            continue
         values = np.linalg.svd(products[:, rows, columns], compute_uv=False)
         found.append(np.asarray(values if most is None else values[:, :most], np.float64))
     return np.stack(found, 1)

@@ -153,3 +153,9 @@ def test_what_does_not_fit_is_refused() -> None:
         product_norms(track_jacobians(track), 7)
     with pytest.raises(ShapeError, match=r"must be \(T, S, S\)"):
         step_spectrum(np.zeros((2, 3)))
+
+
+def test_chosen_distances_are_those_of_all() -> None:
+    steps = track_jacobians(observe(subject("gru", steps=9)).tracks["layer 0"])
+    every = product_singular_values(steps, 8)
+    np.testing.assert_array_equal(product_singular_values(steps, 8, at=[1, 4, 8]), every[:, [1, 4, 8]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from recurra.cells import CELLS
-from recurra.diagnostics.flow import gradient_by_time
+from recurra.diagnostics.flow import felt_by_distance, gradient_by_distance, gradient_by_time
 from recurra.diagnostics.gates import gate_nodes, gate_values, saturation
 from recurra.diagnostics.observe import observe, watching
 from recurra.diagnostics.subject import Subject
@@ -168,3 +169,33 @@ def test_a_decoder_that_goes_step_by_step_is_watched_too() -> None:
     [track] = seen.tracks.values()
     assert track.length == 4
     torch.testing.assert_close(seen.outputs, one.outputs(one.x).detach(), rtol=1e-12, atol=1e-12)
+
+
+def test_felt_by_distance_is_gradient_by_distance_of_the_same_model() -> None:
+    one = subject("lstm", num_layers=2)
+    layer = one.layers[""]
+
+    def step(x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        return layer.step(x, state)
+
+    wanted = gradient_by_distance(step, one.inputs, one.targets, squares, distance=4, losses=3)
+    found = felt_by_distance(one, distance=4, losses=3)
+    assert list(found) == list(wanted)
+    for name, curve in wanted.items():
+        np.testing.assert_allclose(found[name], curve, rtol=1e-10)
+    assert len(felt_by_distance(one, distance=99)["layer 0 h"]) == 7
+
+
+def test_one_answer_a_row_is_looked_back_from_each_row_s_end() -> None:
+    one = subject("gru", LENGTHS)
+
+    def last(model: Any, x: Tensor, lengths: Tensor | None) -> Tensor:
+        y = model(x, lengths=lengths)[0]
+        return y[torch.arange(3), LENGTHS - 1]
+
+    whole = dataclasses.replace(one, answer=last, losses=lambda y, _: y.pow(2).sum(-1, keepdim=True))
+    found = felt_by_distance(whole)["layer 0 h"]
+    assert len(found) == 3, "as far as the shortest row goes"
+    every = gradient_by_time(whole)["layer 0 h"]
+    wanted = [np.mean([every[row, size - 1 - k] for row, size in enumerate(LENGTHS.tolist())]) for k in range(3)]
+    np.testing.assert_allclose(found, wanted, rtol=1e-10)
