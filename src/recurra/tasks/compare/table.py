@@ -54,8 +54,9 @@ def p_value(one: Sequence[float], other: Sequence[float], test: Test = "welch") 
         return 1.0
     if test == "mann-whitney" or (len({*one}) == 1 and len({*other}) == 1):
         return float(stats.mannwhitneyu(one, other, alternative="two-sided").pvalue)
-    # By place: the stubs do not know the result's names.
-    return float(stats.ttest_ind(one, other, equal_var=False)[1])
+    # Any: the stubs do not know the result's names.
+    result: Any = stats.ttest_ind(one, other, equal_var=False)
+    return float(result.pvalue)
 
 
 def holm(values: Sequence[float]) -> list[float]:
