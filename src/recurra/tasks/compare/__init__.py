@@ -1,4 +1,4 @@
-"""Cells side by side on one task, as in Greff et al. 2017: equal sizes, several seeds, a search for the rate of each."""
+"""Cells side by side on one task, as in Greff et al. 2017: equal sizes, several seeds, a search for each rate."""
 
 from recurra.tasks.compare.run import Comparison, compare
 from recurra.tasks.compare.settings import CompareSettings
