@@ -31,6 +31,7 @@ VERBS = {
     "eval": "measure a trained model on a text",
     "compare": "train several cells on one task: equal sizes, seeds, a search for each one's rate",
     "report": "write the report of a run anew",
+    "inspect": "look inside a trained run: memory, gradients, gates, units, saliency",
     "filter": "cancel noise in a recording: recurra filter FILE --reference FILE --out FILE",
     "demo": "train a small model on text that is already on this machine (under 3 minutes)",
 }

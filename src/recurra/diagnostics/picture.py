@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import html
+import importlib
 import re
 from pathlib import Path
+from typing import Any
 
 from recurra.base.errors import DataError, MissingExtra, message
 from recurra.base.files import write_bytes
 
-__all__ = ["png", "standalone", "write_png"]
+__all__ = ["check_png", "pictures", "png", "standalone", "write_png"]
 
 _LIGHT = {
     "paper": "#fdfdfb", "ink": "#1d1f23", "soft": "#62666e", "line": "#dcdcd6", "faint": "#ecece6",
@@ -55,17 +57,31 @@ def standalone(chart: str, *, title: str = "", dark: bool = True) -> str:
     )
 
 
+def pictures(chart: str) -> list[tuple[str, str]]:
+    """(title, chart) of each picture in a figure: several, each under a heading of its own, or the one there is."""
+    drawn = re.findall(r"<svg\b.*?</svg>", chart, re.DOTALL)
+    if len(drawn) < 2:
+        return [("", chart)] if drawn else []
+    heads = re.findall(r"<h3>(.*?)</h3>", chart, re.DOTALL)
+    heads = [html.unescape(head) for head in heads] if len(heads) == len(drawn) else [""] * len(drawn)
+    return list(zip(heads, drawn, strict=True))
+
+
+def check_png() -> Any:
+    """The library that draws PNG files; raises MissingExtra where it is not installed."""
+    try:
+        return importlib.import_module("resvg_py")
+    except ImportError as error:
+        hint = "pip install 'recurra[png]'; the HTML page and SVG pictures need nothing."
+        raise MissingExtra(message("PNG", "resvg_py is not installed, which draws PNG files", hint=hint)) from error
+
+
 def png(chart: str, *, title: str = "", zoom: float = 2.0) -> bytes:
     """A chart as a PNG, light, `zoom` times as many pixels as its units.
 
     Raises MissingExtra without resvg_py, which draws it.
     """
-    try:
-        import resvg_py  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        hint = "pip install 'recurra[png]'; the HTML page and SVG pictures need nothing."
-        raise MissingExtra(message("PNG", "resvg_py is not installed, which draws PNG files", hint=hint)) from error
-    return bytes(resvg_py.svg_to_bytes(svg_string=standalone(chart, title=title, dark=False), zoom=zoom))
+    return bytes(check_png().svg_to_bytes(svg_string=standalone(chart, title=title, dark=False), zoom=zoom))
 
 
 def write_png(chart: str, path: Path, *, title: str = "", zoom: float = 2.0) -> None:

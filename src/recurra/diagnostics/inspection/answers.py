@@ -1,0 +1,112 @@
+"""What the answers rest on: saliency, integrated gradients, attention."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from recurra.diagnostics.attention import attention_maps
+from recurra.diagnostics.chart import Axis, Line, line_chart
+from recurra.diagnostics.coloured import coloured_text
+from recurra.diagnostics.inspection.case import Case, Part
+from recurra.diagnostics.panels import Panel, panel_chart
+from recurra.diagnostics.report import Figure
+from recurra.diagnostics.saliency import integrated_gradients, saliency
+from recurra.diagnostics.triangle import SaliencyMap, saliency_chart
+
+__all__ = ["attention_part", "attribution_part", "saliency_part"]
+
+_STEPS, _BACK = 40, 60
+
+
+def saliency_part(cases: Sequence[Case]) -> Part:
+    """|dy_t/dx_k|, the runs beside each other."""
+    maps: list[SaliencyMap] = []
+    fading: list[Line] = []
+    numbers: dict[str, Any] = {}
+    for case in cases:
+        part = case.subject.part(1, _STEPS).row(0)
+        values = saliency(part)
+        maps.append(SaliencyMap(case.name, values, part.step_names()))
+        numbers[case.name] = {"steps": part.step_names(), "saliency": values.tolist()}
+        if len(values) > 1:
+            fade = _by_distance(values)
+            fading.append(Line(case.name, range(len(fade)), fade))
+    unit = cases[0].subject.unit
+    told = (
+        f"Each row is an output, each column an input {unit}: the darker, the more that output changes with that input "
+        "(logarithmic, beside what it owes to the input of its own step). Where the colour ends the net has forgotten."
+    )
+    figures = [Figure("Which inputs each output depends on", saliency_chart(maps), told)]
+    if fading and len(fading[0].x) > 2:
+        chart = line_chart(fading, Axis(f"{unit}s back"), Axis("beside the input of the step itself", log=True))
+        figures.append(Figure("The same by distance", chart, "Mean over the outputs of the picture above (geometric)."))
+    return Part(figures, numbers)
+
+
+def _by_distance(values: Any) -> list[float]:
+    """The geometric mean along each diagonal, beside the main one's."""
+    size = min(values.shape)
+    logs = np.log(np.maximum(values, 1e-30))
+    # Long distances have few pairs; where fewer than three are left the mean says little.
+    means = [logs[np.arange(k, size), np.arange(size - k)].mean() for k in range(max(1, size - 2))]
+    return np.exp(np.array(means) - means[0]).tolist()
+
+
+def attribution_part(cases: Sequence[Case]) -> Part:
+    """Integrated gradients of the last answer, in float64."""
+    parts: list[str] = []
+    numbers: dict[str, Any] = {}
+    for case in cases:
+        part = case.subject.part(1, _BACK).row(0).double()
+        with torch.no_grad():
+            answer = part.outputs(part.x)
+        last = answer[0, -1] if answer.dim() == 3 else answer[0]
+        best = int(last.argmax())
+        found = integrated_gradients(part, best)
+        names = part.step_names()
+        said = (
+            f"{case.name} answers {part.output_name(best)!r}"
+            if len(last) > 1
+            else f"{case.name} answers {float(last):.3g}"
+        )
+        parts.append(
+            f"<h3>{_escaped(said)}; contributions add up to {found.values.sum():.4g} (error {found.error:.0e})</h3>"
+            + coloured_text(names, found.by_step.tolist(), label=said)
+        )
+        numbers[case.name] = {
+            "steps": names,
+            "output": part.output_name(best),
+            "contributions": found.by_step.tolist(),
+            "difference": found.difference,
+            "error": found.error,
+            "points": found.points,
+        }
+    told = (
+        "Integrated gradients of the likeliest last answer, from an input of zeros: blue speaks for it, orange "
+        "against. They add up to the difference between the answer's score here and for zeros (Sundararajan et al. "
+        "2017)."
+    )
+    return Part([Figure("What the last answer rests on", f'<div class="traces">{"".join(parts)}</div>', told)], numbers)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;")
+
+
+def attention_part(cases: Sequence[Case]) -> Part:
+    """Where attention looks, in the first row."""
+    figures: list[Figure] = []
+    numbers: dict[str, Any] = {}
+    for case in cases:
+        maps = attention_maps(case.subject.part(1, 100))
+        numbers[case.name] = {name: weights[0].tolist() for name, weights in maps.items()}
+        if maps:
+            panels = [Panel(name, weights[0], "memory step", "query", 0.0) for name, weights in maps.items()]
+            title = "Attention" if len(cases) == 1 else f"Attention: {case.name}"
+            told = "The lighter, the more of that memory step goes into the answer to that query."
+            figures.append(Figure(title, panel_chart([panels]), told))
+    return Part(figures, numbers)
