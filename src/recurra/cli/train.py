@@ -1,4 +1,5 @@
 """Train a model of text: recurra train text FILE... --out runs/x.
+Or a classic task of the papers: recurra train task NAME; recurra train task lists them.
 
 Settings come from, each over the one before: the defaults (a recipe that works), --config FILE, --set key=value, and
 the options below. With --resume they come from the run itself.
@@ -17,6 +18,7 @@ import msgspec
 
 from recurra.base import config
 from recurra.base.errors import ConfigError, DataError, RecurraError, message
+from recurra.cli import train_task
 from recurra.cli.style import bold, dim
 from recurra.tasks.text.settings import TextSettings
 
@@ -45,9 +47,10 @@ OPTIONS = {
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this verb."""
-    parser.add_argument("task", choices=["text"], help="what to model")
-    parser.add_argument("files", nargs="*", metavar="FILE", help="text files (UTF-8, or .gz of it), read as one text")
-    parser.add_argument("--out", required=True, metavar="FOLDER", help="the run folder to write")
+    parser.add_argument("task", choices=["text", "task"], help="a model of text, or a classic task")
+    told = "text files (UTF-8, or .gz of it), read as one text; or the name of a task"
+    parser.add_argument("files", nargs="*", metavar="FILE", help=told)
+    parser.add_argument("--out", metavar="FOLDER", help="the run folder to write; a task can do without")
     parser.add_argument("--resume", action="store_true", help="continue the run in that folder")
     parser.add_argument("--config", metavar="FILE", help="settings in TOML, such as a recipe")
     parser.add_argument(
@@ -56,7 +59,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--show-config", action="store_true", help="print the settings as TOML and stop")
     parser.add_argument("--json", action="store_true", help="print the result as JSON, nothing else")
     parser.add_argument("--quiet", action="store_true", help="no progress, no samples")
-    model = parser.add_argument_group("settings", "a few of them have an option; --show-config prints all")
+    model = parser.add_argument_group(
+        "settings", "a few of them have an option (defaults of text models); --show-config prints all"
+    )
     for option, (path, about) in OPTIONS.items():
         default = str(_default(path)).replace("%", "%%")
         model.add_argument(f"--{option}", metavar=option.upper(), help=f"{about} (default {default})")
@@ -64,8 +69,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, and print how it went."""
+    if arguments.task == "task":
+        return train_task.run(arguments, OPTIONS)
     if not arguments.out:
-        raise ConfigError(message("recurra train", "--out is empty", hint="name the run folder: --out runs/x"))
+        raise ConfigError(
+            message("recurra train", "--out is missing or empty", hint="name the run folder: --out runs/x")
+        )
     folder = Path(arguments.out)
     settings = settings_from(arguments, folder)
     if arguments.show_config:

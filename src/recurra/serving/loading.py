@@ -17,10 +17,20 @@ LOADERS: Registry[Callable[[Path | str], Any]] = Registry("task")
 LOADERS.add("text", text.load)
 
 
+def _add_classic() -> None:
+    # The classic tasks bring their data sets, which a model of text need not wait for.
+    from recurra.tasks.classic import trained
+    from recurra.tasks.classic.catalogue import TASKS
+
+    for task in TASKS:
+        LOADERS.add(task, trained.load)
+
+
 def load(folder: Path | str) -> Any:
     """The trained model of a run folder, with its best weights, ready to predict.
 
-    A text run gives a `TextRun`: `generate`, `stream`, `score`.
+    A text run gives a `TextRun`: `generate`, `stream`, `score`; one of a classic task a `ClassicRun`: `predict`,
+    `evaluate`.
 
     >>> run = load("runs/demo")                                  # doctest: +SKIP
     >>> run.generate("The ", length=100, seed=1)                 # doctest: +SKIP
@@ -37,4 +47,6 @@ def load(folder: Path | str) -> Any:
     task = settings.get("task", "text")
     if not isinstance(task, str):
         raise CheckpointError(message(str(folder), f"config.toml names no task, but {task!r}"))
+    if task not in LOADERS:
+        _add_classic()
     return LOADERS[task](folder)

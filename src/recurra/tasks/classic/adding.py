@@ -11,7 +11,7 @@ from torch import Generator, nn
 from recurra.base.rng import Streams, stream
 from recurra.data.batch import Batch
 from recurra.data.sets import adding
-from recurra.tasks.classic.model import SequenceModel, squared_error
+from recurra.tasks.classic.model import SequenceModel, as_it_is, squared_error, squared_errors
 from recurra.tasks.classic.problem import ClassicSettings, Positive, Problem, Task, training
 from recurra.tasks.classic.stream import Drawn
 from recurra.training.config import TrainConfig
@@ -63,9 +63,13 @@ def _build(settings: AddingSettings, streams: Streams) -> Problem:
     return Problem(
         model=_model(settings, streams["init"]),
         objective=squared_error,
+        losses=squared_errors,
+        shown=as_it_is,
         stream=Drawn(lambda generator: make(settings.batch, settings.length, generator), streams["data"]),
         evaluate=evaluate,
         examples=tested.map(lambda tensor: tensor[:16]),
+        inputs=("number", "mark"),
+        outputs=("sum",),
     )
 
 

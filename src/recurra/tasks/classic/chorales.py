@@ -13,7 +13,7 @@ from recurra.base.rng import Streams
 from recurra.data.buckets import BucketStream, padded
 from recurra.data.sets import piano_rolls
 from recurra.layers import Recurrent
-from recurra.tasks.classic.model import gate_starts, set_loss
+from recurra.tasks.classic.model import gate_starts, set_loss, set_losses
 from recurra.tasks.classic.problem import ClassicSettings, Positive, Problem, Task, training
 from recurra.training.config import AverageConfig, TrainConfig
 
@@ -89,6 +89,7 @@ def _build(settings: ChoraleSettings, streams: Streams) -> Problem:
     return Problem(
         model=Keys(settings, streams["init"]),
         objective=set_loss,
+        losses=set_losses,
         stream=BucketStream(piano_rolls.next_frame(rolls.train), settings.batch, generator=streams["data"]),
         evaluate=evaluate,
         examples=padded(piano_rolls.next_frame(rolls.test[:8])),

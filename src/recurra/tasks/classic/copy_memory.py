@@ -8,7 +8,7 @@ from torch import Generator, nn
 
 from recurra.base.rng import Streams, stream
 from recurra.data.sets import copy_memory
-from recurra.tasks.classic.model import SequenceModel, cross_entropy
+from recurra.tasks.classic.model import SequenceModel, cross_entropies, cross_entropy, probabilities
 from recurra.tasks.classic.problem import ClassicSettings, Positive, Problem, Task, training
 from recurra.tasks.classic.stream import Drawn
 from recurra.training.config import TrainConfig
@@ -16,6 +16,7 @@ from recurra.training.config import TrainConfig
 __all__ = ["COPY_MEMORY"]
 
 TESTED = 500
+_NAMES = (*map(str, range(copy_memory.KINDS)), "blank", "signal")
 
 
 class CopySettings(ClassicSettings, frozen=True):
@@ -46,9 +47,13 @@ def _build(settings: CopySettings, streams: Streams) -> Problem:
     return Problem(
         model=_model(settings, streams["init"]),
         objective=cross_entropy,
+        losses=cross_entropies,
+        shown=probabilities,
         stream=Drawn(lambda generator: copy_memory.batch(settings.batch, settings.wait, generator), streams["data"]),
         evaluate=evaluate,
         examples=tested.map(lambda tensor: tensor[:16]),
+        inputs=_NAMES,
+        outputs=_NAMES,
     )
 
 

@@ -11,7 +11,7 @@ from torch import Generator, nn
 from recurra.base.rng import Streams
 from recurra.data.sets import counting
 from recurra.layers.sequence import valid_mask
-from recurra.tasks.classic.model import SequenceModel, set_loss
+from recurra.tasks.classic.model import SequenceModel, set_loss, set_losses
 from recurra.tasks.classic.problem import ClassicSettings, Positive, Problem, Task, training
 from recurra.tasks.classic.stream import Drawn
 from recurra.training.config import TrainConfig
@@ -55,9 +55,12 @@ def _build(settings: CountingSettings, streams: Streams) -> Problem:
     return Problem(
         model=_model(settings, streams["init"]),
         objective=set_loss,
+        losses=set_losses,
         stream=Drawn(draw, streams["data"]),
         evaluate=evaluate,
         examples=trained,
+        inputs=counting.symbols(settings.letters),
+        outputs=counting.symbols(settings.letters),
     )
 
 

@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 from recurra.base.rng import Streams, stream
 from recurra.data.batch import Batch
 from recurra.data.sets import mnist, small_digits
-from recurra.tasks.classic.model import SequenceModel, cross_entropy
+from recurra.tasks.classic.model import SequenceModel, cross_entropies, cross_entropy, probabilities
 from recurra.tasks.classic.problem import ClassicSettings, Positive, Problem, Task, training
 from recurra.tasks.classic.stream import Rows
 from recurra.training.config import Count, TrainConfig
@@ -68,9 +68,13 @@ def _build(settings: PixelSettings | PermutedSettings, streams: Streams) -> Prob
     return Problem(
         model=_model(settings, streams["init"]),
         objective=cross_entropy,
+        losses=cross_entropies,
+        shown=probabilities,
         stream=Rows(x[:-held_out], labels[:-held_out], settings.batch, streams["data"]),
         evaluate=evaluate,
         examples=Batch(x_test[:16], labels_test[:16]),
+        inputs=("pixel",),
+        outputs="0123456789",
     )
 
 

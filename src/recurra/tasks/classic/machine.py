@@ -107,6 +107,13 @@ def answer_bits(logits: Tensor, batch: Batch) -> tuple[Tensor, int]:
     return functional.binary_cross_entropy_with_logits(answer, batch.y, reduction="sum"), len(batch.y)
 
 
+def answer_losses(logits: Tensor, y: Tensor) -> Tensor:
+    """The same step by step (B, T), 0 before the answer."""
+    answer = logits[:, logits.shape[1] - y.shape[1] :]
+    each = functional.binary_cross_entropy_with_logits(answer, y, reduction="none").sum(-1)
+    return functional.pad(each, (logits.shape[1] - y.shape[1], 0))
+
+
 def _problem(
     settings: _MachineSettings,
     streams: Streams,
@@ -135,6 +142,7 @@ def _problem(
     return Problem(
         model=model,
         objective=answer_bits,
+        losses=answer_losses,
         stream=Drawn(noisy, streams["data"]),
         evaluate=evaluate,
         examples=next(iter(tested.values())).map(lambda tensor: tensor[:8]),

@@ -1,4 +1,7 @@
-"""The network of most classic tasks: one recurrent layer or a stack, and a linear layer on top; and the losses."""
+"""The network of most classic tasks: one recurrent layer or a stack, and a linear layer on top; and the losses.
+
+Each loss comes twice: summed, as the training loop wants it, and place by place, as the diagnostics do.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,18 @@ from recurra.layers.sequence import last_valid, valid_mask
 from recurra.layers.unit import resolve
 from recurra.tasks.classic.problem import ClassicSettings
 
-__all__ = ["SequenceModel", "cross_entropy", "gate_starts", "set_loss", "squared_error"]
+__all__ = [
+    "SequenceModel",
+    "as_it_is",
+    "cross_entropies",
+    "cross_entropy",
+    "gate_starts",
+    "probabilities",
+    "set_loss",
+    "set_losses",
+    "squared_error",
+    "squared_errors",
+]
 
 
 class SequenceModel(nn.Module):
@@ -66,6 +80,16 @@ class SequenceModel(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
 
 
+def probabilities(logits: Tensor) -> Tensor:
+    """Softmax over the last axis."""
+    return torch.softmax(logits, -1)
+
+
+def as_it_is(outputs: Tensor) -> Tensor:
+    """The outputs."""
+    return outputs
+
+
 def gate_starts(settings: ClassicSettings) -> dict[str, str | float]:
     """The settings' forget and input biases as initialisers, for cells that have such gates."""
     known = resolve(settings.cell).spec.params
@@ -103,3 +127,21 @@ def set_loss(logits: Tensor, batch: Batch) -> tuple[Tensor, int]:
     if batch.lengths is not None:
         each = each[valid_mask(batch.lengths, each.shape[1])]
     return each.sum(), each.numel()
+
+
+def cross_entropies(logits: Tensor, y: Tensor) -> Tensor:
+    """`cross_entropy` of every place, (B, T) or (B, 1); 0 where nothing is asked."""
+    each = functional.cross_entropy(logits.reshape(-1, logits.shape[-1]), y.flatten(), reduction="none")
+    return each.view(len(y), -1)
+
+
+def squared_errors(outputs: Tensor, y: Tensor) -> Tensor:
+    """`squared_error` of every place, summed over the outputs, (B, T) or (B, 1); 0 where nothing is asked."""
+    asked = ~torch.isnan(y)
+    return torch.where(asked, outputs - y.nan_to_num(), 0.0).square().sum(-1).view(len(y), -1)
+
+
+def set_losses(logits: Tensor, y: Tensor) -> Tensor:
+    """`set_loss` of every place, (B, T); 0 where a target is NaN."""
+    each = functional.binary_cross_entropy_with_logits(logits, y.nan_to_num(), reduction="none")
+    return torch.where(torch.isnan(y), 0.0, each).sum(-1)

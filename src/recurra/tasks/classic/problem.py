@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from torch import Generator, nn
+import torch
+from torch import Generator, Tensor, nn
 
 from recurra.base.config import Settings
 from recurra.base.rng import Streams
+from recurra.data.batch import Batch
 from recurra.training.config import (
     ClipConfig,
     Count,
@@ -85,12 +87,20 @@ class Problem:
     model: nn.Module
     objective: Objective
     """`loss_sum, count = objective(outputs, batch)`."""
+    losses: Callable[[Tensor, Tensor], Tensor]
+    """`losses(outputs, y)`: the same loss of every row and step, (B, T) or (B, 1), 0 where nothing is asked."""
     stream: Stream
     """Training batches; where it has `sequences`, that many were handed out."""
     evaluate: Callable[[nn.Module], dict[str, float]]
     """Named numbers of a model, among them the task's metric; always of the same data."""
-    examples: Any = None
-    """A held-out `Batch` (pictures, saliency, gradient flow); None where there is none."""
+    examples: Batch
+    """A few held-out sequences, for pictures and diagnostics."""
+    inputs: Sequence[str] = ()
+    """Names of the input features."""
+    outputs: Sequence[str] = ()
+    """Names of the outputs."""
+    shown: Callable[[Tensor], Tensor] = torch.sigmoid
+    """What a picture shows of the outputs: chances from logits, or the outputs as they are."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -61,9 +62,7 @@ def _build(settings: WalkSettings, streams: Streams) -> Problem:
         }
 
     examples = Batch(parts.tested[0][:240].view(4, 60, 1), parts.tested[1][:240].view(4, 60, 1))
-    return Problem(
-        model=problem.model, objective=problem.objective, stream=problem.stream, evaluate=evaluate, examples=examples
-    )
+    return replace(problem, evaluate=evaluate, examples=examples, inputs=("return",), outputs=("next return",))
 
 
 def skill(outputs: Tensor, targets: Tensor) -> float:

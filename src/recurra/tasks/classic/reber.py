@@ -12,7 +12,7 @@ from recurra.base.rng import Streams
 from recurra.data.buckets import padded
 from recurra.data.sets import reber
 from recurra.layers.sequence import valid_mask
-from recurra.tasks.classic.model import SequenceModel, cross_entropy
+from recurra.tasks.classic.model import SequenceModel, cross_entropies, cross_entropy, probabilities
 from recurra.tasks.classic.problem import ClassicSettings, Positive, Problem, Task, training
 from recurra.tasks.classic.stream import Drawn, Picked
 from recurra.training.config import TrainConfig
@@ -79,9 +79,13 @@ def _build(settings: ReberSettings | EmbeddedSettings, streams: Streams) -> Prob
     return Problem(
         model=_model(settings, streams["init"]),
         objective=cross_entropy,
+        losses=cross_entropies,
+        shown=probabilities,
         stream=stream,
         evaluate=evaluate,
         examples=examples,
+        inputs=reber.SYMBOLS,
+        outputs=reber.SYMBOLS,
     )
 
 

@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 from recurra.base.errors import DataError, message
 from recurra.base.rng import Streams
 from recurra.data.batch import Batch
-from recurra.tasks.classic.model import SequenceModel, squared_error
+from recurra.tasks.classic.model import SequenceModel, as_it_is, squared_error, squared_errors
 from recurra.tasks.classic.problem import ClassicSettings, Positive, Problem, training
 from recurra.tasks.classic.stream import Drawn
 from recurra.training.config import Count, TrainConfig
@@ -111,6 +111,8 @@ def forecast(settings: SeriesSettings, streams: Streams, parts: Parts) -> Proble
     return Problem(
         model=SequenceModel(settings, x.shape[1], y.shape[1], streams["init"]),
         objective=squared_error,
+        losses=squared_errors,
+        shown=as_it_is,
         stream=Drawn(draw, streams["data"]),
         evaluate=evaluate,
         examples=Batch(rows.contiguous(), wanted.contiguous()),

@@ -10,7 +10,14 @@ from torch import Generator, nn
 from recurra.base.rng import Streams, stream
 from recurra.data.batch import Batch
 from recurra.data.sets import syllables
-from recurra.tasks.classic.model import SequenceModel, cross_entropy, set_loss
+from recurra.tasks.classic.model import (
+    SequenceModel,
+    cross_entropies,
+    cross_entropy,
+    probabilities,
+    set_loss,
+    set_losses,
+)
 from recurra.tasks.classic.problem import ClassicSettings, Positive, Problem, Task, training
 from recurra.tasks.classic.stream import Drawn
 from recurra.training.config import TrainConfig
@@ -61,9 +68,13 @@ def _spoken(settings: SyllableSettings, streams: Streams) -> Problem:
     return Problem(
         model=_spoken_model(settings, streams["init"]),
         objective=cross_entropy,
+        losses=cross_entropies,
+        shown=probabilities,
         stream=Drawn(lambda _: everything, streams["data"]),
         evaluate=evaluate,
         examples=everything,
+        inputs=settings.syllables,
+        outputs=syllables.LETTERS,
     )
 
 
@@ -94,6 +105,7 @@ def _letters(settings: LetterSettings, streams: Streams) -> Problem:
     return Problem(
         model=_letter_model(settings, streams["init"]),
         objective=set_loss,
+        losses=set_losses,
         stream=Drawn(draw, streams["data"]),
         evaluate=evaluate,
         examples=syllables.letters(8, 10, stream(1, "letters test"))[0],

@@ -12,7 +12,7 @@ from torch import Generator, nn
 from recurra.base.rng import Streams, stream
 from recurra.data.batch import Batch
 from recurra.data.sets import spikes
-from recurra.tasks.classic.model import SequenceModel, squared_error
+from recurra.tasks.classic.model import SequenceModel, as_it_is, squared_error, squared_errors
 from recurra.tasks.classic.problem import ClassicSettings, Positive, Problem, Task, training
 from recurra.tasks.classic.stream import Drawn
 from recurra.training.config import TrainConfig
@@ -108,6 +108,8 @@ def _problem(
     return Problem(
         model=_model(settings, streams["init"]),
         objective=squared_error,
+        losses=squared_errors,
+        shown=as_it_is,
         stream=Drawn(draw, streams["data"]),
         evaluate=evaluate,
         examples=examples,

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from recurra.base.rng import Streams, stream
 from recurra.data.sets import xor_sequence
-from recurra.tasks.classic.model import SequenceModel, set_loss
+from recurra.tasks.classic.model import SequenceModel, set_loss, set_losses
 from recurra.tasks.classic.problem import ClassicSettings, Positive, Problem, Task, training
 from recurra.tasks.classic.stream import Drawn
 from recurra.training.config import TrainConfig
@@ -56,6 +56,7 @@ def _build(settings: XorSettings, streams: Streams) -> Problem:
     return Problem(
         model=_model(settings, streams["init"]),
         objective=set_loss,
+        losses=set_losses,
         stream=Drawn(
             lambda generator: xor_sequence.batch(settings.batch, settings.triples, generator), streams["data"]
         ),
