@@ -167,7 +167,7 @@ def _write_page(found: Inspection, cases: list[Case], path: Path, words: list[st
 
 
 def _keys(found: Inspection, cases: list[Case]) -> list[Any]:
-    """A few numbers at the head: the loss, how long the loss is felt, the healthy log."""
+    """A few numbers at the head: the loss, how long it is felt, and that the run broke where it did."""
     from recurra.diagnostics.report import Key
 
     keys: list[Key] = []
@@ -182,10 +182,9 @@ def _keys(found: Inspection, cases: list[Case]) -> list[Any]:
             name, life = max(known.items(), key=lambda pair: pair[1])
             shown = "beyond view" if life == float("inf") else f"{life:.1f} {case.subject.unit}s"
             keys.append(Key("Gradient's half-life", shown, f"{beside}{', ' if beside else ''}{name}"))
-        health = found.numbers.get("forensics", {}).get(case.name)
-        if health is not None:
-            bad = health["bad_parameters"] or health["first_bad_value"] or health["broke_at"] is not None
-            keys.append(Key("Numbers", "not finite" if bad else "all finite", beside))
+        health = found.numbers.get("forensics", {}).get(case.name, {})
+        if health.get("bad_parameters") or health.get("first_bad_value") or health.get("broke_at") is not None:
+            keys.append(Key("Numbers", "not finite", beside))
     return keys
 
 

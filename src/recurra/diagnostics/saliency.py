@@ -18,6 +18,7 @@ __all__ = ["Attribution", "integrated_gradients", "saliency"]
 Array = NDArray[np.float64]
 # Copies of a row that go through the model at once.
 _COPIES = 128
+_POINTS = 16
 
 
 def saliency(subject: Subject, row: int = 0, output: int | None = None) -> Array:
@@ -79,15 +80,16 @@ def integrated_gradients(
     *,
     baseline: Tensor | None = None,
     tolerance: float = 1e-7,
-    most_points: int = 1024,
+    most_points: int = 4096,
 ) -> Attribution:
     """What each step of the input contributed to output number `output` at `step` (the last by default).
 
-    The gradient is integrated along the straight line from the baseline to the input, by Gauss-Legendre points that are
-    doubled until the contributions add up to the difference (completeness) within `tolerance` times the larger of 1 and
-    that difference, or `most_points` are used; `error` says how far they are from it. For small tolerances hand in
-    `subject.double()`: float32 ends near 1e-5. Sundararajan, Taly and Yan, Axiomatic attribution for deep networks,
-    2017, arXiv:1703.01365.
+    The gradient is integrated along the straight line from the baseline to the input by 16 Gauss-Legendre points. Over
+    any piece of the line the contributions must add up to the difference of the output between its ends
+    (completeness): the pieces where they do not, within their share of `tolerance` times the larger of 1 and the whole
+    difference, are halved, until all do or `most_points` are used; `error` says how far the whole is from it. For
+    small tolerances hand in `subject.double()`: float32 ends near 1e-5. Sundararajan, Taly and Yan, Axiomatic
+    attribution for deep networks, 2017, arXiv:1703.01365.
 
     baseline: (T, F) of the layer's input, zeros by default.
     """
@@ -110,27 +112,51 @@ def integrated_gradients(
         return y[:, -1 if step is None else step, output]
 
     with torch.no_grad():
-        ends = told(torch.stack((origin, x)))
-    difference = float(ends[1].double() - ends[0].double())
-    points = 16
-    while True:
-        found = Attribution(_integral(told, origin, way, points), difference, points)
-        if found.error <= tolerance * max(1.0, abs(difference)) or 2 * points > most_points:
-            return found
-        points *= 2
+        first, last = told(torch.stack((origin, x))).double().tolist()
+    difference, points = last - first, 0
+    total = np.zeros(tuple(way.shape))
+    allowed = tolerance * max(1.0, abs(difference))
+    # (from, to, output there) on the line from 0 to 1.
+    pieces = [((0.0, first), (1.0, last))]
+    while pieces:
+        contributions = _integrals(told, origin, way, [(start[0], end[0]) for start, end in pieces])
+        points += _POINTS * len(pieces)
+        halves: list[tuple[tuple[float, float], tuple[float, float]]] = []
+        # As many as there are points left for; the others count as they are.
+        room = (most_points - points) // (2 * _POINTS)
+        for (start, end), part in zip(pieces, contributions, strict=True):
+            off = abs(float(part.sum()) - (end[1] - start[1]))
+            if off <= allowed * (end[0] - start[0]) or len(halves) >= 2 * room:
+                total += part
+                continue
+            middle = (start[0] + end[0]) / 2
+            with torch.no_grad():
+                there = float(told((origin + middle * way)[None]).double())
+            halves += [(start, (middle, there)), ((middle, there), end)]
+        pieces = halves
+    return Attribution(total, difference, points)
 
 
-def _integral(told: Callable[[Tensor], Tensor], origin: Tensor, way: Tensor, points: int) -> Array:
-    places, weights = np.polynomial.legendre.leggauss(points)
-    total = torch.zeros_like(way, dtype=torch.float64)
-    for start in range(0, points, _COPIES):
-        part = slice(start, start + _COPIES)
-        share = torch.as_tensor((places[part] + 1) / 2).to(way)
+def _integrals(
+    told: Callable[[Tensor], Tensor], origin: Tensor, way: Tensor, pieces: list[tuple[float, float]]
+) -> list[Array]:
+    """The contributions over each piece of the line, (T, F)."""
+    places, weights = np.polynomial.legendre.leggauss(_POINTS)
+    found: list[Array] = []
+    at_once = _COPIES // _POINTS
+    for begin in range(0, len(pieces), at_once):
+        some = pieces[begin : begin + at_once]
+        shares = np.concatenate([start + (places + 1) / 2 * (end - start) for start, end in some])
         with torch.enable_grad():
-            at = (origin + share[:, None, None] * way).requires_grad_()
+            at = (origin + torch.as_tensor(shares).to(way)[:, None, None] * way).requires_grad_()
             (gradient,) = torch.autograd.grad(told(at).sum(), at)
-        total += torch.einsum("p,ptf->tf", torch.as_tensor(weights[part] / 2), gradient.double().cpu())
-    return (total * way.double().cpu()).numpy()
+        slopes = gradient.double().cpu().numpy().reshape(len(some), _POINTS, *way.shape)
+        line = way.double().cpu().numpy()
+        found += [
+            np.einsum("p,ptf->tf", weights * (end - start) / 2, part) * line
+            for (start, end), part in zip(some, slopes, strict=True)
+        ]
+    return found
 
 
 def _row(subject: Subject, row: int) -> Subject:

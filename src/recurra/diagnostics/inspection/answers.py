@@ -28,7 +28,7 @@ def saliency_part(cases: Sequence[Case]) -> Part:
     fading: list[Line] = []
     numbers: dict[str, Any] = {}
     for case in cases:
-        part = case.subject.part(1, _STEPS).row(0)
+        part = case.stretch(_STEPS)
         values = saliency(part)
         maps.append(SaliencyMap(case.name, values, part.step_names()))
         numbers[case.name] = {"steps": part.step_names(), "saliency": values.tolist()}
@@ -61,12 +61,12 @@ def attribution_part(cases: Sequence[Case]) -> Part:
     parts: list[str] = []
     numbers: dict[str, Any] = {}
     for case in cases:
-        part = case.subject.part(1, _BACK).row(0).double()
+        part = case.stretch(_BACK).double()
         with torch.no_grad():
             answer = part.outputs(part.x)
         last = answer[0, -1] if answer.dim() == 3 else answer[0]
         best = int(last.argmax())
-        found = integrated_gradients(part, best)
+        found = integrated_gradients(part, best, most_points=2048)
         names = part.step_names()
         said = (
             f"{case.name} answers {part.output_name(best)!r}"
@@ -102,7 +102,7 @@ def attention_part(cases: Sequence[Case]) -> Part:
     figures: list[Figure] = []
     numbers: dict[str, Any] = {}
     for case in cases:
-        maps = attention_maps(case.subject.part(1, 100))
+        maps = attention_maps(case.stretch(100))
         numbers[case.name] = {name: weights[0].tolist() for name, weights in maps.items()}
         if maps:
             panels = [Panel(name, weights[0], "memory step", "query", 0.0) for name, weights in maps.items()]

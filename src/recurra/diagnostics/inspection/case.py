@@ -46,6 +46,17 @@ class Case:
         """Of the run."""
         return self.subject.name
 
+    @property
+    def row(self) -> int:
+        """The row that is shown: from the middle, where a text has no title; a whole row where rows are ragged."""
+        sizes = self.subject.valid
+        middle = len(sizes) // 2
+        return middle if sizes[middle] == max(sizes) else sizes.index(max(sizes))
+
+    def stretch(self, steps: int) -> Subject:
+        """The first steps of that row."""
+        return self.subject.row(self.row).part(1, steps)
+
     @cached_property
     def seen(self) -> Observation:
         """The whole example, watched, in the model's own precision."""
@@ -53,12 +64,12 @@ class Case:
 
     @cached_property
     def exact(self) -> Subject:
-        """A short stretch of the first row in float64, as long as the width of the model allows."""
+        """A short stretch of the shown row in float64, as long as the width of the model allows."""
         widest = max(
             (sum(unit.state_sizes) for layer in self.subject.layers.values() for unit in layer.units), default=1
         )
         steps = max(_FEWEST, min(_STEPS, round(_STEPS * (_WIDTH / widest) ** 2)))
-        return self.subject.part(1, steps).double()
+        return self.stretch(steps).double()
 
     @cached_property
     def exact_tracks(self) -> dict[str, Track]:

@@ -18,7 +18,7 @@ from recurra.diagnostics.spectrum import spectral_radius, spectrum, step_spectru
 
 __all__ = ["gradient_part", "jacobian_part", "memory_part", "spectrum_part"]
 
-_ROWS, _LENGTH, _DISTANCE, _MOST_LINES = 4, 128, 64, 6
+_ROWS, _LENGTH, _DISTANCE, _MOST_LINES, _LEAST = 4, 128, 64, 6, 1e-12
 
 
 def gradient_part(cases: Sequence[Case]) -> Part:
@@ -56,7 +56,7 @@ def gradient_part(cases: Sequence[Case]) -> Part:
         ),
         Figure(
             "The gradient along the example",
-            line_chart(along, Axis(unit), Axis("norm", log=True), label="gradient norm by time"),
+            line_chart(along, Axis(unit), Axis("norm"), label="gradient norm by time"),
             f"The norm of dL/ds at each {unit}, for the loss summed over the whole stretch: what backpropagation "
             "carries. It falls at the end, where few losses are left to come.",
         ),
@@ -83,9 +83,7 @@ def jacobian_part(cases: Sequence[Case]) -> Part:
             mean = np.exp(np.log(np.maximum(values, 1e-300)).mean(0))
             places = {"largest": 0, "a tenth is above": mean.shape[1] // 10, "median": mean.shape[1] // 2}
             for what, place in places.items() if len(cases) == 1 else [("largest", 0), ("median", places["median"])]:
-                lines.append(
-                    Line(case.called(f"{name}, {what}", cases), at, np.maximum(mean[:, place], 1e-12).tolist())
-                )
+                lines.append(Line(case.called(f"{name}, {what}", cases), at, _above(mean[:, place])))
             numbers[case.name][name] = {"distance": at, "singular_values": mean.tolist()}
     if not lines:
         return Part([], numbers)
@@ -103,6 +101,11 @@ def jacobian_part(cases: Sequence[Case]) -> Part:
         "1 it has grown (explodes), far below it is forgotten (vanishes). Below 1e-12 nothing is shown."
     )
     return Part([Figure("What becomes of a change of the state", chart, told)], numbers)
+
+
+def _above(values: Any) -> list[float]:
+    """What is too small to tell from rounding is left out."""
+    return np.where(values > _LEAST, values, np.nan).tolist()
 
 
 def _distances(most: int) -> list[int]:
@@ -164,8 +167,8 @@ def spectrum_part(cases: Sequence[Case]) -> Part:
             for name, matrix in layer.recurrent_matrices().items():
                 place, _, rest = name.partition(".")
                 matrices[f"layer {place} {rest}"] = matrix
-        found = spectrum(dict(list(matrices.items())[: max(1, _MOST_LINES // len(cases))]))
-        at_rest |= {case.called(name, cases): values.tolist() for name, values in found.items()}
+        found = spectrum(matrices)
+        at_rest |= {case.called(name, cases): values.tolist() for name, values in _few(found, cases).items()}
         steps = {name: step_spectrum(jacobians[-8:]) for name, jacobians in case.jacobians.items()}
         last = dict(list(steps.items())[-max(1, 3 // len(cases)) :])
         in_use |= {case.called(name, cases): values.ravel().tolist() for name, values in last.items()}
@@ -191,6 +194,12 @@ def spectrum_part(cases: Sequence[Case]) -> Part:
         chart = line_chart(over, Axis("iteration"), Axis("largest modulus"), rules={"unit circle": 1.0})
         figures.append(Figure("The largest eigenvalue over training", chart, "Recorded while the run was trained."))
     return Part(figures, numbers)
+
+
+def _few(found: dict[str, Any], cases: Sequence[Case]) -> dict[str, Any]:
+    """As many matrices as there are colours for all runs together; of a deep stack those of the first layer."""
+    wanted = sum(len(layer.recurrent_matrices()) for case in cases for layer in case.subject.layers.values())
+    return found if wanted <= _MOST_LINES else dict(list(found.items())[: max(1, _MOST_LINES // len(cases))])
 
 
 def _kept(case: Case) -> list[str]:

@@ -80,13 +80,11 @@ def _features(case: Case) -> dict[str, Any]:
 
 
 def _coloured(case: Case, cases: Sequence[Case], activity: dict[str, Any], hits: list[Found]) -> Figure:
-    symbols = case.subject.step_names()[:_SYMBOLS]
+    symbols = case.subject.step_names(case.row)[:_SYMBOLS]
     parts: list[str] = []
     for hit in hits:
-        values = activity[hit.track][0, : len(symbols), hit.unit]
-        centred = values - np.median(
-            activity[hit.track][..., hit.unit][np.isfinite(activity[hit.track][..., hit.unit])]
-        )
+        values = activity[hit.track][..., hit.unit]
+        centred = values[case.row, : len(symbols)] - np.nanmedian(values)
         name = f"{hit.feature}: unit {hit.unit} of {hit.track}, correlation {hit.correlation:+.2f}"
         parts.append(f"<h3>{name}</h3>" + coloured_text(symbols, centred.tolist(), label=name))
     told = (
@@ -99,13 +97,12 @@ def _coloured(case: Case, cases: Sequence[Case], activity: dict[str, Any], hits:
 def _over_time(case: Case, cases: Sequence[Case], activity: dict[str, Any]) -> Figure:
     panels: list[Panel] = []
     for name, values in list(activity.items())[-3:]:
-        table = values[0, : min(case.subject.valid[0], _MOMENTS)].T
-        # The liveliest units, those that go up and down together next to each other.
+        table = values[case.row, : min(case.subject.valid[case.row], _MOMENTS)].T
         lively = np.argsort(-table.std(1), kind="stable")[:_WIDEST]
         table = table[np.sort(lively)]
         reach = float(np.abs(table).max()) or 1.0
         panels.append(Panel(name, table, across=case.subject.unit, down="unit", low=-reach, high=reach))
-    told = "Every unit's state over the first row of the example."
+    told = "Every unit's state over one row of the example, the liveliest units."
     return Figure(f"States over time{_of(case, cases)}", panel_chart([panels]), told)
 
 
