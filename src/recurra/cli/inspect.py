@@ -167,7 +167,7 @@ def _write_page(found: Inspection, cases: list[Case], path: Path, words: list[st
 
 
 def _keys(found: Inspection, cases: list[Case]) -> list[Any]:
-    """A few numbers at the head: the loss, how long it is felt, and that the run broke where it did."""
+    """A few numbers at the head: the loss, how much of it is felt far back, and that the run broke where it did."""
     from recurra.diagnostics.report import Key
 
     keys: list[Key] = []
@@ -176,12 +176,14 @@ def _keys(found: Inspection, cases: list[Case]) -> list[Any]:
         if case.finite:
             mean = float(case.seen.losses.double().sum()) / max(1, int((case.seen.losses != 0).sum()))
             keys.append(Key("Loss here", f"{mean:.3f}", beside))
-        lives = found.numbers.get("gradient", {}).get(case.name, {}).get("half_life", {})
-        known = {name: life for name, life in lives.items() if life == life}
-        if known:
-            name, life = max(known.items(), key=lambda pair: pair[1])
-            shown = "beyond view" if life == float("inf") else f"{life:.1f} {case.subject.unit}s"
-            keys.append(Key("Gradient's half-life", shown, f"{beside}{', ' if beside else ''}{name}"))
+        curves = found.numbers.get("gradient", {}).get(case.name, {}).get("by_distance", {})
+        # Of the states of a net the one in which most arrives.
+        shares = {name: curve[-1] / curve[0] for name, curve in curves.items() if curve[0] > 0}
+        if shares:
+            name = max(shares, key=shares.__getitem__)
+            back = len(curves[name]) - 1
+            told = f"{beside}{', ' if beside else ''}{name}, beside the step itself"
+            keys.append(Key(f"Gradient {back} {case.subject.unit}s back", f"{shares[name]:.1g}", told))
         health = found.numbers.get("forensics", {}).get(case.name, {})
         if health.get("bad_parameters") or health.get("first_bad_value") or health.get("broke_at") is not None:
             keys.append(Key("Numbers", "not finite", beside))

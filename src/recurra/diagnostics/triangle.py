@@ -83,7 +83,8 @@ def _map(one: SaliencyMap, left: float, top: float, cell: float, high: float, de
                     shade = shades[t, start] / _SHADES
                     parts.append(
                         f'<rect x="{left + cell * start:.2f}" y="{y:.2f}" width="{cell * (k - start):.2f}" '
-                        f'height="{high:.2f}" fill="var(--c0, #1f5fa8)" fill-opacity="{shade:.2f}"/>'
+                        f'height="{high:.2f}" fill="var(--c0, #1f5fa8)" fill-opacity="{shade:.2f}" '
+                        'shape-rendering="crispEdges"/>'
                     )
                 start = k
     size = min(12.0, max(6.5, cell * 1.05))

@@ -37,8 +37,9 @@ def saliency_part(cases: Sequence[Case]) -> Part:
             fading.append(Line(case.name, range(len(fade)), fade))
     unit = cases[0].subject.unit
     told = (
-        f"Each row is an output, each column an input {unit}: the darker, the more that output changes with that input "
-        "(logarithmic, beside what it owes to the input of its own step). Where the colour ends the net has forgotten."
+        f"Each row is an output, each column an input {unit}: the stronger the colour, the more that output changes "
+        "with that input (logarithmic, beside what it owes to the input of its own step). Where the colour ends, a "
+        "thousandth is left."
     )
     figures = [Figure("Which inputs each output depends on", saliency_chart(maps), told)]
     if fading and len(fading[0].x) > 2:
