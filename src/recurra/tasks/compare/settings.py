@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 from recurra.base.config import Settings
@@ -57,14 +58,19 @@ def hidden_size(settings: CompareSettings, cell: str) -> tuple[int, int]:
     Raises ConfigError where one unit is more than twice the budget.
     """
 
+    @cache
     def count(hidden: int) -> int:
         return parameter_count(settings.task, settings=settings.task_settings(cell, hidden))
 
-    low, high = 1, 2
     smallest = count(1)
     if smallest > 2 * settings.parameters:
         fact = f"a budget of {settings.parameters:,} parameters is too small: {cell} with one unit has {smallest:,}"
         raise ConfigError(message("recurra compare", fact, hint="a larger --parameters."))
+    guess = _solved(smallest, count(2), count(3), settings.parameters)
+    low, high = max(1, guess), max(2, guess + 1)
+    # Mostly the guess is right at once; where a count is no polynomial, the bracket widens until it holds the budget.
+    while low > 1 and count(low) >= settings.parameters:
+        low, high = max(1, low // 2), low
     while count(high) < settings.parameters:
         low, high = high, high * 2
     while high - low > 1:
@@ -72,3 +78,13 @@ def hidden_size(settings: CompareSettings, cell: str) -> tuple[int, int]:
         low, high = (middle, high) if count(middle) < settings.parameters else (low, middle)
     chosen = min((low, high), key=lambda hidden: abs(count(hidden) - settings.parameters))
     return chosen, count(chosen)
+
+
+def _solved(one: int, two: int, three: int, budget: int) -> int:
+    """The largest h with a h^2 + b h + c below the budget, the polynomial through the counts at 1, 2 and 3 units."""
+    a = (three - 2 * two + one) / 2
+    b = two - one - 3 * a
+    rest = one - a - b - budget
+    if a <= 0:
+        return int(-rest / b) if b > 0 else 1
+    return max(1, int((-b + math.sqrt(max(b * b - 4 * a * rest, 0.0))) / (2 * a)))
