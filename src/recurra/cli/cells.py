@@ -7,6 +7,7 @@ import inspect
 import json
 import textwrap
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from recurra.base.errors import ConfigError, message
@@ -26,6 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     form.add_argument("--latex", action="store_true", help="the equations as LaTeX, nothing else")
     form.add_argument("--cite", action="store_true", help="its papers as BibTeX, nothing else")
     form.add_argument("--json", action="store_true", help="everything, for programs")
+    form.add_argument("--graph", metavar="FILE", help="draw one cell's computation graph into an SVG file")
     form.add_argument(
         "--params",
         nargs="+",
@@ -41,6 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         facts = [_facts(cell) for cell in chosen]
         print(json.dumps(facts[0] if arguments.cell else facts, ensure_ascii=False, indent=2))
+    elif arguments.graph:
+        print(_drawn(chosen, Path(arguments.graph)))
     elif arguments.latex:
         print("\n\n".join(_titled(cell, latex_equations(cell.spec), len(chosen) > 1, "% ") for cell in chosen))
     elif arguments.cite:
@@ -53,6 +57,20 @@ def run(arguments: argparse.Namespace) -> int:
         print("\n\n".join(_entry(cell) for cell in chosen))
         print(dim(f"\n{len(chosen)} cells. H hidden, I input, O output size. recurra cells NAME says more."))
     return 0
+
+
+def _drawn(chosen: list[Cell], path: Path) -> Path:
+    # Late: with it comes torch, which a list of cells can do without.
+    from recurra.base.files import write_text
+    from recurra.diagnostics.graph import draw
+
+    if len(chosen) != 1:
+        hint = "recurra cells lstm --graph lstm.svg"
+        raise ConfigError(message("cells --graph", "one cell is drawn at a time; name it", hint=hint))
+    if path.suffix.lower() != ".svg":
+        raise ConfigError(message("cells --graph", f"the drawing is SVG, so FILE must end in .svg, got {path.name!r}"))
+    write_text(path, draw(chosen[0].spec))
+    return path
 
 
 def _titled(cell: Cell, text: str, titled: bool, mark: str = "") -> str:

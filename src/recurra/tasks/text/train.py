@@ -25,11 +25,13 @@ from recurra.data import corpus as corpora
 from recurra.data.corpus import Corpus, Splits
 from recurra.data.stream import TokenStream
 from recurra.data.vocabulary import Vocabulary
+from recurra.diagnostics.history import SpectrumRecord
 from recurra.tasks.text.folder import CHECKPOINT, check_folder, check_settings, check_text, continuing, held
 from recurra.tasks.text.model import TextModel, next_symbol_loss
 from recurra.tasks.text.run import CONFIG, FORMAT, VOCABULARY, TextRun, read_note, vocabulary_digest, write_note
 from recurra.tasks.text.score import Score, score
 from recurra.tasks.text.settings import TextSettings
+from recurra.training.callback import Callback, at
 from recurra.training.loop import Result, Trainer
 from recurra.training.progress import Progress
 
@@ -38,6 +40,8 @@ __all__ = ["Baseline", "Outcome", "baseline", "read_corpus", "train"]
 # Rows and warm-up of the evaluations along the way; the figure at the end is of one stream.
 _ROWS, _WARM_UP = 16, 100
 _EXCERPT = 8 * 161
+# Iterations at which the eigenvalues of the recurrent matrices are written down, for `recurra inspect`.
+_LOOKS = (30, 100, 200, 400, 700, 1000, 2000, 4000, 7000, 10000)
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,7 @@ def train(
         _bounded(settings, len(tokens)).train,
         evaluate=lambda model: _evaluate(model, parts.validation[:limit]),
         sample=lambda _: run.sample(),
+        callbacks=[Callback(at(1, *_LOOKS, then=_LOOKS[-1]), SpectrumRecord())],
         folder=folder,
         streams=streams,
         progress=progress,
