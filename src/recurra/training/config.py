@@ -14,6 +14,7 @@ __all__ = [
     "GradientConfig",
     "NoiseConfig",
     "OptimConfig",
+    "SamplingConfig",
     "ScheduleConfig",
     "StoppingConfig",
     "TrainConfig",
@@ -137,6 +138,28 @@ class NoiseConfig(Settings, frozen=True):
     gamma: NonNegative = 0.55
 
 
+class SamplingConfig(Settings, frozen=True):
+    """Scheduled sampling: how often a model that predicts its next input is fed the true one (Bengio et al. 2015)."""
+
+    schedule: Literal["none", "linear", "exponential", "inverse_sigmoid"] = "none"
+    """none: always the true one (teacher forcing). The others say how its probability p falls with the iteration i."""
+    k: Rate = 1000.0
+    """Of exponential, p = k^i, below 1; of inverse_sigmoid, p = k / (k + exp(i / k)), at least 1."""
+    slope: NonNegative = 1e-4
+    """Of linear, p = max(least, 1 - slope i)."""
+    least: Fraction = 0.0
+    """Of linear."""
+    feed: Literal["draw", "arg_max"] = "draw"
+    """What of the model's own is fed to one that reads symbols: one drawn from its distribution, or the likeliest."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where k does not fit the schedule."""
+        if self.schedule == "exponential" and self.k >= 1:
+            raise ValueError(f"schedule exponential needs k below 1, got {self.k:g}")
+        if self.schedule == "inverse_sigmoid" and self.k < 1:
+            raise ValueError(f"schedule inverse_sigmoid needs k of at least 1, got {self.k:g}")
+
+
 class WatchConfig(Settings, frozen=True):
     """What happens when numbers go wrong."""
 
@@ -178,6 +201,7 @@ class TrainConfig(Settings, frozen=True):
     average: AverageConfig = AverageConfig()
     clip: ClipConfig = ClipConfig()
     noise: NoiseConfig = NoiseConfig()
+    sampling: SamplingConfig = SamplingConfig()
     watch: WatchConfig = WatchConfig()
     stopping: StoppingConfig = StoppingConfig()
     log_every: Positive = 10

@@ -35,6 +35,7 @@ from recurra.training.snapshot import restore, snapshot
 from recurra.training.stopping import Stopping
 from recurra.training.stream import Stream
 from recurra.training.tbptt import gradient_method
+from recurra.training.teacher import scheduled
 from recurra.training.watch import Watch
 
 __all__ = ["Trainer"]
@@ -90,6 +91,8 @@ class Trainer:
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self._began = time.monotonic()
         self._interrupt = Interrupt()
+        # The same parameters; scheduled sampling is a matter of how they are trained.
+        self._fed = scheduled(model, config.sampling, lambda: self.iteration)
         self._best = Best(self.folder)
         self.evaluated = self._saved = -1
         if evaluate is None and (isinstance(self.schedule, Plateau) or config.stopping.patience):
@@ -144,7 +147,7 @@ class Trainer:
             self.rest = batch = next(batches)
             steps, before = batch.x.shape[1], None if batch.first else self.carry
             self.like = torch.zeros_like(batch.x[:, :1])
-            updates = self.gradient(self.model, self.objective, batch, before)
+            updates = self.gradient(self._fed, self.objective, batch, before)
             while self._reason() is None and (due := self._next(updates)) is not None:
                 self.carry = due.carry
                 self.rest = between(batch, due.steps, steps) if due.steps < steps else None

@@ -14,10 +14,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recurra.base.errors import ConfigError, message
+from recurra.base.errors import ConfigError, ShapeError, message
 from recurra.base.state import State, map_state
+from recurra.training.config import SamplingConfig
 
-__all__ = ["ScheduledSampling", "exponential_decay", "inverse_sigmoid_decay", "linear_decay"]
+__all__ = [
+    "ScheduledSampling",
+    "arg_max",
+    "draw",
+    "exponential_decay",
+    "inverse_sigmoid_decay",
+    "linear_decay",
+    "scheduled",
+    "value",
+]
 
 Probability = Callable[[int], float]
 
@@ -42,11 +52,44 @@ def inverse_sigmoid_decay(k: float) -> Probability:
     return lambda iteration: k / (k + math.exp(min(iteration / k, 700.0)))
 
 
+def arg_max(logits: Tensor) -> Tensor:
+    """The likeliest symbol: (B, 1, V) -> (B, 1)."""
+    return logits.argmax(-1)
+
+
+def draw(logits: Tensor) -> Tensor:
+    """A symbol drawn from softmax(logits), by torch's own stream: (B, 1, V) -> (B, 1). What the paper does."""
+    shape = logits.shape[:-1]
+    return torch.multinomial(logits.detach().flatten(0, -2).float().softmax(-1), 1).view(shape)
+
+
+def value(outputs: Tensor) -> Tensor:
+    """The output itself, for a model that predicts the values of its next input: (B, 1, F) -> (B, 1, F)."""
+    return outputs
+
+
+def scheduled(model: nn.Module, config: SamplingConfig, iteration: Callable[[], int]) -> nn.Module:
+    """`model` trained as `config` says, `iteration()` updates into the run; the model itself where it says nothing.
+
+    A model that reads symbols (integers) is fed symbols, one that reads values its outputs.
+    """
+    if config.schedule == "none":
+        return model
+    probability = {
+        "linear": lambda: linear_decay(1.0, config.slope, config.least),
+        "exponential": lambda: exponential_decay(config.k),
+        "inverse_sigmoid": lambda: inverse_sigmoid_decay(config.k),
+    }[config.schedule]()
+    symbol = draw if config.feed == "draw" else arg_max
+    return ScheduledSampling(model, symbol, lambda: probability(iteration()), value=value)
+
+
 class ScheduledSampling(nn.Module):
     """A model that is sometimes fed its own outputs while it is trained; to the loop it is a model like any other.
 
     `feedback(outputs (B, 1, ...)) -> x (B, 1) or (B, 1, F)` turns outputs into the next input: arg max, a draw, or the
-    value itself; no gradient goes through it. `probability()` is asked at each call for p, for example
+    value itself; no gradient goes through it; `value` takes its place for inputs that are no symbols. `probability()`
+    is asked at each call for p, for example
 
         lambda: inverse_sigmoid_decay(1000.0)(trainer.iteration)
 
@@ -60,10 +103,12 @@ class ScheduledSampling(nn.Module):
         feedback: Callable[[Any], Tensor],
         probability: Callable[[], float],
         generator: torch.Generator | None = None,
+        *,
+        value: Callable[[Any], Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.model = model
-        self._feedback = feedback
+        self._feedback, self._value = feedback, value or feedback
         self._probability = probability
         self._generator = generator
 
@@ -87,7 +132,11 @@ class ScheduledSampling(nn.Module):
             now = slice(t, t + 1)
             fed = x[:, now]
             if t:
-                own = self._feedback(outputs[-1]).detach()
+                own = (self._value if x.is_floating_point() else self._feedback)(outputs[-1]).detach()
+                if own.shape != fed.shape:
+                    fact = f"what is fed back must be {tuple(fed.shape)} as the input, got {tuple(own.shape)}"
+                    hint = "scheduled sampling is for models that predict their own next input."
+                    raise ShapeError(message("ScheduledSampling", fact, hint=hint))
                 fed = torch.where(truth[:, now].view(rows, 1, *[1] * (x.dim() - 2)), fed, own)
             y, state = self.model(
                 fed,

@@ -9,8 +9,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from recurra.base.errors import ConfigError
-from recurra.training.teacher import ScheduledSampling, exponential_decay, inverse_sigmoid_decay, linear_decay
+from recurra.base.errors import ConfigError, ShapeError
+from recurra.data.batch import Batch
+from recurra.training.config import SamplingConfig, TrainConfig
+from recurra.training.loop import Trainer
+from recurra.training.stream import Batches
+from recurra.training.teacher import (
+    ScheduledSampling,
+    draw,
+    exponential_decay,
+    inverse_sigmoid_decay,
+    linear_decay,
+    scheduled,
+)
 
 B, T, V = 3, 9, 5
 
@@ -128,3 +139,57 @@ def test_probabilities_of_the_paper():
     for wrong in (lambda: exponential_decay(1.0), lambda: inverse_sigmoid_decay(0.5), lambda: wrapped(1.5)(X)):
         with pytest.raises(ConfigError):
             wrong()
+
+
+def test_what_is_drawn_has_the_distribution_of_the_logits():
+    logits = torch.tensor([1.0, 0.0, -1.0]).expand(30_000, 1, 3)
+    torch.manual_seed(0)
+    share = torch.bincount(draw(logits).flatten()) / 30_000
+    # Standard error at most 0.003.
+    torch.testing.assert_close(share, logits[0, 0].softmax(-1), atol=0.012, rtol=0)
+
+
+def test_settings_train_with_it():
+    """The setting decides what the model is fed in training; without it, all that is true."""
+
+    def run(sampling: SamplingConfig) -> Net:
+        net = Net()
+        batch = Batch(X.repeat(20, 1), X.repeat(20, 1))
+
+        def loss(outputs: Tensor, batch: Batch) -> tuple[Tensor, int]:
+            return nn.functional.cross_entropy(outputs.flatten(0, 1), batch.y.flatten(), reduction="sum"), 60 * T
+
+        torch.manual_seed(0)
+        Trainer(net, loss, Batches([batch]), TrainConfig(iterations=1, sampling=sampling)).train()
+        return net
+
+    plain = run(SamplingConfig())
+    assert torch.equal(plain.fed[0], X.repeat(20, 1))
+    fed = torch.cat(run(SamplingConfig(schedule="linear", slope=0.0, least=0.0)).fed, 1)
+    assert torch.equal(fed, X.repeat(20, 1))
+    mixed = torch.cat(run(SamplingConfig(schedule="inverse_sigmoid", k=1.0)).fed, 1)
+    # p = 1/2, and one of five own symbols is right by chance: 60 % agree, with a standard error of 2 %.
+    agree = (mixed[:, 1:] == X.repeat(20, 1)[:, 1:]).float().mean()
+    assert 0.5 < float(agree) < 0.72
+    assert torch.equal(mixed[:, 0], X.repeat(20, 1)[:, 0])
+
+
+def test_values_are_fed_back_as_they_are():
+    class Echo(nn.Module):
+        def forward(self, x, state=None, lengths=None, resets=None):
+            return 2 * x, state
+
+    model = scheduled(Echo(), SamplingConfig(schedule="exponential", k=0.5), lambda: 2000)
+    y, _ = model(torch.ones(1, 4, 2))
+    assert y[0, :, 0].tolist() == [2, 4, 8, 16]
+
+    class Wide(nn.Module):
+        def forward(self, x, state=None, lengths=None, resets=None):
+            return torch.cat([x, x], -1), state
+
+    wide = scheduled(Wide(), SamplingConfig(schedule="exponential", k=0.5), lambda: 2000)
+    with pytest.raises(ShapeError, match=r"must be \(1, 1, 2\) as the input, got \(1, 1, 4\)"):
+        wide(torch.ones(1, 4, 2))
+    for wrong in ({"schedule": "exponential", "k": 1.5}, {"schedule": "inverse_sigmoid", "k": 0.5}):
+        with pytest.raises(ValueError, match="needs k"):
+            SamplingConfig(**wrong)
