@@ -41,9 +41,13 @@ def page(found: dict) -> str:
         f"- {found['cpu']}, {found['cores']} cores ({', '.join(found['flags'])}), {found['threads']} threads",
         f"- {versions}",
         f"- {found['date']}, `{found['command'].strip()}`; load average {low} before and {high} after",
-        f"- the best float32 matrix product of torch in the same run: {peak:.0f} GFLOP/s; shares are of that",
-        "",
+        f"- the best float32 matrix product of torch in these results: {peak:.0f} GFLOP/s; shares are of that",
     ]
+    for again in found.get("again", []):
+        low, high = (f"{value:.1f}" for value in again["load"])
+        cases = f"{len(again['cases'])} rows, from `{again['cases'][0]}` on"
+        lines.append(f"- {cases}, are of `{again['command'].strip()}` on the same day; load average {low} and {high}")
+    lines.append("")
     for group, title in TITLES.items():
         rows = [row for row in found["rows"] if row["group"] == group]
         if not rows:
