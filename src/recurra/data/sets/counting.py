@@ -42,9 +42,9 @@ def pair(n: int, letters: int = 2) -> tuple[Tensor, Tensor]:
     shown = [0, *(1 + k for k in range(letters) for _ in range(n))]
     x = torch.nn.functional.one_hot(torch.tensor(shown), len(names)).float()
     y = torch.zeros_like(x)
-    # What follows in this string, and another a as long as there is no b.
+    # From the first b on the rest is certain; after an a there may be another, or the first b.
     y[torch.arange(len(shown)), torch.tensor([*shown[1:], letters + 1])] = 1
-    y[: n + 1, 1] = 1
+    y[1 : n + 1, 1:3] = 1
     return x, y
 
 

@@ -14,7 +14,7 @@ from recurra.data.sets import adding
 from recurra.tasks.classic.model import SequenceModel, as_it_is, squared_error, squared_errors
 from recurra.tasks.classic.problem import ClassicSettings, Positive, Problem, Task, training
 from recurra.tasks.classic.stream import Drawn
-from recurra.training.config import TrainConfig
+from recurra.training.config import NonNegative, TrainConfig
 
 __all__ = ["ADDING"]
 
@@ -30,6 +30,7 @@ class AddingSettings(ClassicSettings, frozen=True):
     length: Annotated[int, Meta(ge=24)] = 400
     """Steps; in the form of 1997 the shortest sequence."""
     hidden: Positive = 32
+    chrono: NonNegative = 400.0
     batch: Positive = 32
     train: TrainConfig = training(10_000, 5e-3, evaluate_every=100)
 

@@ -11,7 +11,7 @@ from recurra.data.sets import copy_memory
 from recurra.tasks.classic.model import SequenceModel, cross_entropies, cross_entropy, probabilities
 from recurra.tasks.classic.problem import ClassicSettings, Positive, Problem, Task, training
 from recurra.tasks.classic.stream import Drawn
-from recurra.training.config import TrainConfig
+from recurra.training.config import NonNegative, TrainConfig
 
 __all__ = ["COPY_MEMORY"]
 
@@ -26,6 +26,7 @@ class CopySettings(ClassicSettings, frozen=True):
     wait: Positive = 100
     """T: steps from the last symbol to the first one asked back."""
     hidden: Positive = 64
+    chrono: NonNegative = 120.0
     batch: Positive = 32
     train: TrainConfig = training(20_000, 5e-3, evaluate_every=200)
 

@@ -5,6 +5,7 @@ Each loss comes twice: summed, as the training loop wants it, and place by place
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch.nn import functional
 
 from recurra.data.batch import Batch
 from recurra.layers import Recurrent
+from recurra.layers.chrono import chrono, keepers
 from recurra.layers.output import OutputLayer
 from recurra.layers.sequence import last_valid, valid_mask
 from recurra.layers.unit import resolve
@@ -90,11 +92,14 @@ def as_it_is(outputs: Tensor) -> Tensor:
     return outputs
 
 
-def gate_starts(settings: ClassicSettings) -> dict[str, str | float]:
-    """The settings' forget and input biases as initialisers, for cells that have such gates."""
-    known = resolve(settings.cell).spec.params
+def gate_starts(settings: ClassicSettings) -> Mapping[str, str | float]:
+    """How the settings let the gates' biases start, for cells that have such gates."""
+    spec = resolve(settings.cell).spec
     starts = {"b.f": settings.forget_bias, "b.i": settings.input_bias}
-    return {name: value for name, value in starts.items() if value is not None and name in known}
+    named: dict[str, str | float] = {
+        name: value for name, value in starts.items() if value is not None and name in spec.params
+    }
+    return chrono(settings.chrono, named) if settings.chrono and keepers(spec) else named
 
 
 def cross_entropy(logits: Tensor, batch: Batch) -> tuple[Tensor, int]:

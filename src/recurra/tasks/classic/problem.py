@@ -16,6 +16,7 @@ from recurra.training.config import (
     ClipConfig,
     Count,
     GradientConfig,
+    NonNegative,
     OptimConfig,
     Positive,
     ScheduleConfig,
@@ -73,6 +74,9 @@ class ClassicSettings(Settings, frozen=True):
     """Start of the forget gate's bias, for cells that have one; unset: the cell's own."""
     input_bias: float | None = None
     """Start of the input gate's bias, for cells that have one; unset: the cell's own."""
+    chrono: NonNegative = 0.0
+    """Longest dependency of the task in steps, from which the gates' biases start (Tallec and Ollivier 2018), for cells
+    with gates that keep; 0: not so."""
     batch: Positive = 1
     """Sequences per update."""
     stop: bool = True

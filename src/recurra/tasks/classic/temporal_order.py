@@ -13,7 +13,7 @@ from recurra.data.sets import temporal_order
 from recurra.tasks.classic.model import SequenceModel, cross_entropies, cross_entropy, probabilities
 from recurra.tasks.classic.problem import ClassicSettings, Positive, Problem, Task, training
 from recurra.tasks.classic.stream import Drawn
-from recurra.training.config import TrainConfig
+from recurra.training.config import NonNegative, TrainConfig
 
 __all__ = ["TEMPORAL_ORDER"]
 
@@ -28,9 +28,10 @@ class OrderSettings(ClassicSettings, frozen=True):
     """Relevant symbols: 2 is experiment 6a, 3 is 6b, 4 goes beyond the paper."""
     length: Annotated[int, Meta(ge=20)] = 100
     """Shortest sequence; the longest has a tenth more steps."""
-    hidden: Positive = 16
+    hidden: Positive = 8
+    chrono: NonNegative = 100.0
     batch: Positive = 16
-    train: TrainConfig = training(20_000, 1e-2, evaluate_every=100)
+    train: TrainConfig = training(20_000, 1e-2, evaluate_every=200)
 
 
 def _model(settings: OrderSettings, generator: Generator | None) -> nn.Module:
