@@ -9,9 +9,10 @@ import numpy as np
 from recurra.base.errors import ConfigError, message
 from recurra.data.series.series_set import SeriesSet
 
-__all__ = ["Scale", "ScaleKind", "instance_scale", "series_scale"]
+__all__ = ["InstanceKind", "Scale", "ScaleKind", "instance_scale", "series_scale"]
 
 ScaleKind = Literal["none", "standard", "robust", "mean"]
+InstanceKind = Literal["none", "last", "mean", "standard", "spread"]
 
 
 class Scale(NamedTuple):
@@ -61,10 +62,11 @@ def series_scale(series: SeriesSet, kind: ScaleKind = "standard") -> Scale:
     return Scale(location, scale)
 
 
-def instance_scale(values: np.ndarray, kind: Literal["last", "mean", "standard", "none"] = "last") -> Scale:
+def instance_scale(values: np.ndarray, kind: InstanceKind = "last") -> Scale:
     """Location and scale (B, 1, C) of each window (B, L, C): reversible instance normalisation (Kim et al. 2022).
 
-    last: the last value seen, and 1; mean: the mean, and 1; standard: mean and deviation. Without any value 0 and 1.
+    last: the last value seen, and 1; mean: the mean, and 1; standard: mean and deviation; spread: the last value seen,
+    and the deviation. Without any value 0 and 1.
     """
     seen = ~np.isnan(values)
     count = seen.sum(1, keepdims=True)
@@ -72,11 +74,13 @@ def instance_scale(values: np.ndarray, kind: Literal["last", "mean", "standard",
     one = np.ones_like(filled[:, :1])
     if kind == "none":
         return Scale(0 * one, one)
+    at = values.shape[1] - 1 - np.argmax(seen[:, ::-1], axis=1, keepdims=True)
+    last = np.take_along_axis(filled, at, 1)
     if kind == "last":
-        at = values.shape[1] - 1 - np.argmax(seen[:, ::-1], axis=1, keepdims=True)
-        return Scale(np.take_along_axis(filled, at, 1), one)
+        return Scale(last, one)
     mean = filled.sum(1, keepdims=True) / np.maximum(count, 1)
     if kind == "mean":
         return Scale(mean, one)
     spread = np.sqrt((np.where(seen, values - mean, 0.0) ** 2).sum(1, keepdims=True) / np.maximum(count, 1))
-    return Scale(mean, np.where(spread > 1e-12 * np.maximum(1.0, np.abs(mean)), spread, 1.0))
+    location = last if kind == "spread" else mean
+    return Scale(location, np.where(spread > 1e-12 * np.maximum(1.0, np.abs(mean)), spread, 1.0))

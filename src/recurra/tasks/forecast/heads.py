@@ -152,7 +152,7 @@ class StudentHead(Head):
         """A normal draw over the root of a gamma draw."""
         location, scale, freedom = self._named(said)
         normal = torch.randn(location.shape, generator=generator, dtype=said.dtype).to(said.device)
-        chi = 2 * torch._standard_gamma(freedom / 2, generator=generator)
+        chi = 2 * torch._standard_gamma(freedom / 2, generator=generator)  # pyright: ignore[reportPrivateImportUsage]
         return location + scale * normal * (freedom / chi.clamp_min(1e-6)).sqrt()
 
     def _named(self, said: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -203,7 +203,8 @@ class NegativeBinomialHead(Head):
         mean, dispersion = self._named(said)
         scale = torch.ones_like(mean) if scale is None else scale
         size = scale.sqrt() / dispersion
-        rate = torch._standard_gamma(size, generator=generator) / size * mean * scale
+        draw = torch._standard_gamma(size, generator=generator)  # pyright: ignore[reportPrivateImportUsage]
+        rate = draw / size * mean * scale
         return torch.poisson(rate, generator=generator) / scale
 
     def _named(self, said: Tensor) -> tuple[Tensor, Tensor]:

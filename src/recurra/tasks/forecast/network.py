@@ -36,17 +36,17 @@ def instance(values: Tensor, observed: Tensor, kind: str) -> tuple[Tensor, Tenso
     one = torch.ones_like(values[:, :1])
     if kind == "none":
         return 0 * one, one
+    places = torch.arange(1, values.shape[1] + 1, device=values.device)
+    last = values.gather(1, (observed * places).argmax(1, keepdim=True))
     if kind == "last":
-        places = torch.arange(1, values.shape[1] + 1, device=values.device)
-        at = (observed * places).argmax(1, keepdim=True)
-        return values.gather(1, at), one
+        return last, one
     if kind == "scale":
         return 0 * one, 1 + (values.abs() * observed).sum(1, keepdim=True) / count
     mean = (values * observed).sum(1, keepdim=True) / count
     if kind == "mean":
         return mean, one
     spread = ((((values - mean) * observed) ** 2).sum(1, keepdim=True) / count).sqrt()
-    return mean, torch.where(spread > 1e-6, spread, one)
+    return last if kind == "spread" else mean, torch.where(spread > 1e-6, spread, one)
 
 
 class Context(nn.Module):
@@ -80,9 +80,13 @@ class Context(nn.Module):
 class ForecastNet(nn.Module):
     """What every net is: windows x (B, L + H, width) as `Layout` packs them -> `Said`."""
 
-    def __init__(self, layout: Layout, head: Head, normalise: str) -> None:
+    offsets: Tensor
+    """(H, Q) what calibration adds to the normalised quantiles."""
+
+    def __init__(self, layout: Layout, head: Head, normalise: str, levels: Sequence[float] = (0.5,)) -> None:
         super().__init__()
-        self.layout, self.head, self.normalise = layout, head, normalise
+        self.layout, self.head, self.normalise, self.levels = layout, head, normalise, tuple(levels)
+        self.register_buffer("offsets", torch.zeros(layout.horizon, len(self.levels)))
 
     def forward(
         self, x: Tensor, state: Any = None, lengths: Tensor | None = None, resets: Tensor | None = None
@@ -98,14 +102,21 @@ class ForecastNet(nn.Module):
         """(B, H, outputs), from parts whose values are normalised."""
         raise NotImplementedError
 
-    def quantiles(self, x: Tensor, levels: Sequence[float]) -> Tensor:
-        """(B, H, len(levels)) in the units of x."""
+    def quantiles(self, x: Tensor, generator: Generator | None = None) -> Tensor:
+        """(B, H, Q) at `levels`, in the units of x; rising along Q. The generator is for nets that draw paths."""
+        found, location, scale = self.raw_quantiles(x, generator)
+        found = found + self.offsets
+        # Calibration moves each level by itself; two that came to cross change places.
+        return found.sort(-1).values * scale.unsqueeze(-1) + location.unsqueeze(-1)
+
+    def raw_quantiles(self, x: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Normalised and without calibration: (B, H, Q), and location and scale (B, 1)."""
+        del generator
         said, _ = self(x)
         if isinstance(self.head, NegativeBinomialHead):
-            found = self.head.quantiles(said.parameters, levels, said.scale.expand(said.parameters.shape[:2]))
-        else:
-            found = self.head.quantiles(said.parameters, levels)
-        return found * said.scale.unsqueeze(-1) + said.location.unsqueeze(-1)
+            wide = said.scale.expand(said.parameters.shape[:2])
+            return self.head.quantiles(said.parameters, self.levels, wide), said.location, said.scale
+        return self.head.quantiles(said.parameters, self.levels), said.location, said.scale
 
     def beside(self, parts: Parts) -> Tensor | None:
         """What the recurrence reads beside each value (B, L, F): a mask where there are gaps, covariates."""
@@ -128,6 +139,7 @@ class SegmentNet(ForecastNet):
         layout: Layout,
         head: Head,
         *,
+        levels: Sequence[float] = (0.5,),
         normalise: str = "last",
         cell: str = "gru",
         hidden_size: int = 128,
@@ -138,7 +150,7 @@ class SegmentNet(ForecastNet):
         skip: bool = True,
         generator: Generator | None = None,
     ) -> None:
-        super().__init__(layout, head, normalise)
+        super().__init__(layout, head, normalise, levels)
         self.context = Context(layout, embedding, generator)
         self.net = SegmentForecaster(
             cell,

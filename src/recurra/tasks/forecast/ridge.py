@@ -13,7 +13,7 @@ import numpy as np
 import scipy.linalg
 
 from recurra.base.errors import DataError, message
-from recurra.data.series.scaling import instance_scale
+from recurra.data.series.scaling import InstanceKind, instance_scale
 from recurra.data.series.window import SeriesWindows
 
 __all__ = ["RIDGES", "Linear", "fit_ridge", "normalised"]
@@ -49,11 +49,11 @@ class _Moments(NamedTuple):
     squares: np.ndarray
 
 
-def normalised(kind: str = "last") -> Normalise:
+def normalised(kind: InstanceKind = "last") -> Normalise:
     """Both sides of a window minus its location, divided by its scale; a missing input becomes 0."""
 
     def apply(back: np.ndarray, ahead: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        scale = instance_scale(back[..., None], kind)  # pyright: ignore[reportArgumentType]
+        scale = instance_scale(back[..., None], kind)
         location, spread = scale.location[..., 0], scale.scale[..., 0]
         return np.nan_to_num((back - location) / spread), (ahead - location) / spread
 

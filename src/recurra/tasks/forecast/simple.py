@@ -1,0 +1,74 @@
+"""Baselines in the nets' clothes: the naive forecasts, ridge regression, and several nets as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Generator, Tensor, nn
+
+from recurra.tasks.forecast.heads import QuantileHead
+from recurra.tasks.forecast.layout import Layout, Parts
+from recurra.tasks.forecast.naive import naive_forecast
+from recurra.tasks.forecast.network import ForecastNet, Said, instance
+
+__all__ = ["Members", "NaiveNet", "RidgeNet"]
+
+
+class NaiveNet(ForecastNet):
+    """One of `naive_forecast`; its quantiles are all the same until they are calibrated."""
+
+    def __init__(self, layout: Layout, kind: str, season: int, normalise: str, levels: Sequence[float]) -> None:
+        super().__init__(layout, QuantileHead(), normalise, levels)
+        self.kind, self.season = kind, season
+
+    def parameters_of(self, parts: Parts, location: Tensor, scale: Tensor) -> Tensor:
+        """From normalised values: each of the three moves and stretches with them."""
+        del location, scale
+        back = parts.values.double().masked_fill(parts.observed == 0, float("nan")).cpu().numpy()
+        said = naive_forecast(back, self.layout.horizon, self.kind, self.season)  # pyright: ignore[reportArgumentType]
+        return torch.from_numpy(np.nan_to_num(said)).to(parts.values).unsqueeze(-1)
+
+
+class RidgeNet(ForecastNet):
+    """One linear map from the look-back to the horizon for all series; `fit_ridge` finds it."""
+
+    def __init__(self, layout: Layout, normalise: str, levels: Sequence[float]) -> None:
+        super().__init__(layout, QuantileHead(), normalise, levels)
+        self.skip = nn.Linear(layout.look_back, layout.horizon)
+        nn.init.zeros_(self.skip.weight)
+        nn.init.zeros_(self.skip.bias)
+
+    def parameters_of(self, parts: Parts, location: Tensor, scale: Tensor) -> Tensor:
+        """(B, H, 1)."""
+        del location, scale
+        return self.skip(parts.values).unsqueeze(-1)
+
+
+class Members(ForecastNet):
+    """Nets of different seeds as one: each quantile is the median of theirs, calibrated together."""
+
+    def __init__(self, nets: Sequence[ForecastNet]) -> None:
+        first = nets[0]
+        super().__init__(first.layout, first.head, first.normalise, first.levels)
+        self.members = cast("list[ForecastNet]", nn.ModuleList(nets))
+
+    def raw_quantiles(self, x: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """The median over members; an even number's is the mean of the middle two."""
+        found = [net.raw_quantiles(x, generator) for net in self.members]
+        _, location, scale = found[0]
+        if len(found) == 1:
+            return found[0]
+        return torch.stack([said for said, _, _ in found]).quantile(0.5, dim=0), location, scale
+
+    def parameters_of(self, parts: Parts, location: Tensor, scale: Tensor) -> Tensor:
+        """Of the first member."""
+        return self.members[0].parameters_of(parts, location, scale)
+
+    def said(self, x: Tensor) -> Said:
+        """Location and scale of windows, with nothing said."""
+        parts = self.layout.parts(x)
+        location, scale = instance(parts.values, parts.observed, self.normalise)
+        return Said(x.new_zeros(len(x), self.layout.horizon, 0), location, scale)
