@@ -155,7 +155,7 @@ def _write_page(found: Inspection, cases: list[Case], path: Path, words: list[st
 
     names = [case.name for case in cases]
     leads = list(dict.fromkeys(case.subject.lead for case in cases if case.subject.lead))
-    lead = f"Looked at on {'; '.join(leads)}." if leads else ""
+    lead = " ".join(f"{lead.rstrip('.')}." for lead in leads)
     page = Report(
         title=" beside ".join(f"Inside {name}" if index == 0 else name for index, name in enumerate(names)),
         lead=lead,

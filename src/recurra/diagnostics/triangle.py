@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -88,7 +89,8 @@ def _map(one: SaliencyMap, left: float, top: float, cell: float, high: float, de
                     )
                 start = k
     size = min(12.0, max(6.5, cell * 1.05))
-    every = max(1, round(max(len(name) for name in one.steps) * size * 0.62 / cell))
+    longest = max(len(name) for name in one.steps)
+    every = 1 if longest == 1 else max(1, math.ceil((longest * size * 0.62 + 4) / cell))
     for k in range(0, steps, every):
         name = html.escape(one.steps[k])
         x = left + cell * (k + 0.5)

@@ -27,6 +27,7 @@ class Part(NamedTuple):
 # A state of this many numbers costs as much as it may; wider ones are looked at over fewer steps.
 _WIDTH, _STEPS, _FEWEST = 320, 48, 10
 _LAYERS = 3
+_WHOLE = 800
 
 
 @dataclass
@@ -53,9 +54,18 @@ class Case:
         middle = len(sizes) // 2
         return middle if sizes[middle] == max(sizes) else sizes.index(max(sizes))
 
+    @property
+    def once(self) -> bool:
+        """Whether the task has one answer a sequence: then its beginning alone would be another task."""
+        return self.seen.outputs.dim() == 2
+
     def stretch(self, steps: int) -> Subject:
-        """The first steps of that row."""
-        return self.subject.row(self.row).part(1, steps)
+        """The first steps of that row; all of them (within reason) where the answer comes once."""
+        return self.subject.row(self.row).part(1, max(steps, _WHOLE) if self.once else steps)
+
+    def some(self, rows: int, steps: int) -> Subject:
+        """The first rows, and of those as much as `stretch` gives."""
+        return self.subject.part(rows, max(steps, _WHOLE) if self.once else steps)
 
     @cached_property
     def seen(self) -> Observation:
@@ -69,7 +79,7 @@ class Case:
             (sum(unit.state_sizes) for layer in self.subject.layers.values() for unit in layer.units), default=1
         )
         steps = max(_FEWEST, min(_STEPS, round(_STEPS * (_WIDTH / widest) ** 2)))
-        return self.stretch(steps).double()
+        return self.subject.row(self.row).part(1, steps).double()
 
     @cached_property
     def exact_tracks(self) -> dict[str, Track]:

@@ -27,7 +27,7 @@ def gradient_part(cases: Sequence[Case]) -> Part:
     along: list[Line] = []
     numbers: dict[str, Any] = {}
     for case in cases:
-        part = case.subject.part(_ROWS, _LENGTH)
+        part = case.some(_ROWS, _LENGTH)
         felt = felt_by_distance(part, distance=_DISTANCE)
         by_time = gradient_by_time(part)
         for name, curve in _shown(felt, cases).items():

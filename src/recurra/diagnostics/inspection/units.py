@@ -95,9 +95,12 @@ def _coloured(case: Case, cases: Sequence[Case], activity: dict[str, Any], hits:
 
 
 def _over_time(case: Case, cases: Sequence[Case], activity: dict[str, Any]) -> Figure:
+    shown = min(case.subject.valid[case.row], _MOMENTS)
     panels: list[Panel] = []
+    if case.subject.inputs.is_floating_point():
+        panels.append(Panel("input", case.seen.x[case.row, :shown, :_WIDEST].T.numpy(), down="feature"))
     for name, values in list(activity.items())[-3:]:
-        table = values[case.row, : min(case.subject.valid[case.row], _MOMENTS)].T
+        table = values[case.row, :shown].T
         lively = np.argsort(-table.std(1), kind="stable")[:_WIDEST]
         table = table[np.sort(lively)]
         reach = float(np.abs(table).max()) or 1.0

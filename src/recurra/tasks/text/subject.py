@@ -65,7 +65,7 @@ def text_subject(
         steps=[[names[token] for token in row] for row in inputs.tolist()],
         names=names,
         unit=unit,
-        lead=f"{rows * steps:,} {unit}s of {Path(name).name if data else name}",
+        lead=f"On {rows * steps:,} {unit}s of {Path(name).name if data else name}",
     )
 
 
