@@ -17,7 +17,7 @@ from recurra.training.config import GradientConfig
 from recurra.training.gradient import Carry, GradientMethod
 from recurra.training.online import OnlineStyle, influence, online
 from recurra.training.online.partials import partials_of
-from recurra.training.tbptt import gradient_method
+from recurra.training.tbptt import gradient_method, tbptt
 
 B, T, X, H, Y = 2, 7, 3, 4, 2
 EXACT: dict[str, Any] = {"rtol": 1e-10, "atol": 1e-12}
@@ -141,6 +141,13 @@ def test_masks_of_the_whole_matrix_and_traces_agree(cell: str, style: OnlineStyl
     # And neither is the gradient itself: the test of RTRL would see nothing otherwise.
     with pytest.raises(AssertionError):
         assert_equal(got, summed(bptt, model, [batch]))
+
+
+@pytest.mark.parametrize("cell", ["elman", "jordan", "relu_rnn"])
+def test_eprop_is_one_step_bptt_where_nothing_leaks(cell: str):
+    """A net without a path past its matrices has no memory to trace: what is left is the step itself."""
+    model, batch = Net(cell), a_batch()
+    assert_equal(summed(online("eprop"), model, [batch]), summed(tbptt(1, 1), model, [batch]))
 
 
 @pytest.mark.parametrize("cell", ["elman", "lstm", "gru_v1", "ind_rnn", "sru"])

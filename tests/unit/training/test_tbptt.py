@@ -387,3 +387,20 @@ def test_settings_name_the_methods():
     assert_equal(summed(configured, model, [batch]), summed(tbptt(3, 5, "exact"), model, [batch]))
     with pytest.raises(ValueError, match="k1 <= k2"):
         GradientConfig(style="sliding", k1=5, k2=3)
+
+
+def test_the_classic_bug_is_far_off():
+    """Backpropagating every loss of every window counts the early ones k2 / k1 times."""
+    model, batch = TanhRNN(), a_batch()
+    whole = summed(bptt, model, [batch])
+
+    def every_loss_of_every_window(k1: int, k2: int) -> float:
+        model.zero_grad()
+        for end in range(k1, T + 1, k1):
+            outputs, _ = model(batch.x[:, max(0, end - k2) : end])
+            squared(outputs, batch._replace(y=batch.y[:, max(0, end - k2) : end]))[0].backward()
+        return float((gradients(model)["U"] - whole["U"]).norm() / whole["U"].norm())
+
+    for k1, k2 in ((1, 12), (3, 12), (4, 12)):
+        assert every_loss_of_every_window(k1, k2) > 0.5
+        torch.testing.assert_close(summed(tbptt(k1, k2), model, [batch])["U"], whole["U"], **EXACT)
