@@ -30,12 +30,17 @@ VERBS = {
     "generate": "let a trained model write",
     "eval": "measure a trained model on a text",
     "compare": "train several cells on one task: equal sizes, seeds, a search for each one's rate",
+    "forecast": "forecast series with a trained run: recurra forecast RUN data.csv --out FILE",
+    "backtest": "forecast from past origins and compare: recurra backtest RUN data.csv",
     "report": "write the report of a run anew",
     "inspect": "look inside a trained run: memory, gradients, gates, units, saliency",
     "filter": "cancel noise in a recording: recurra filter FILE --reference FILE --out FILE",
     "demo": "train a small model on text that is already on this machine (under 3 minutes)",
 }
 """Verb -> what it does; the verb's module is imported when it is asked for, and torch only when it is needed."""
+
+KINDS = {"train": {"forecast": "train_forecast"}}
+"""Verb -> first word after it -> the module with options of its own, where the verb's would not fit."""
 
 INTERRUPTED, BROKEN_PIPE, REFUSED = 130, 141, 2
 
@@ -85,16 +90,17 @@ def _run(arguments: list[str]) -> int:
             f"recurra: no command is called {verb!r}\n  There are: {', '.join(nearest(verb, VERBS))}.", file=sys.stderr
         )
         return REFUSED
-    module = _module(verb)
+    own = KINDS.get(verb, {}).get(arguments[1] if len(arguments) > 1 else "")
+    module, typed = (_module(own), 2) if own else (_module(verb), 1)
     parser = _Parser(
-        prog=f"recurra {verb}",
+        prog=f"recurra {' '.join(arguments[:typed])}",
         description=(module.__doc__ or "").strip(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     try:
         module.configure(parser)
-        parsed = parser.parse_intermixed_args(arguments[1:])
+        parsed = parser.parse_intermixed_args(arguments[typed:])
     except SystemExit as stop:
         # argparse exits by itself after --help or a fault; a caller of main() gets a code instead.
         return int(stop.code or 0)

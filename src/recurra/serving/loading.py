@@ -47,6 +47,11 @@ def load(folder: Path | str) -> Any:
     task = settings.get("task", "text")
     if not isinstance(task, str):
         raise CheckpointError(message(str(folder), f"config.toml names no task, but {task!r}"))
+    if task == "forecast":
+        # Nor for the time series.
+        from recurra.tasks.forecast import run as forecast
+
+        return forecast.load(folder)
     if task not in LOADERS:
         _add_classic()
     return LOADERS[task](folder)

@@ -33,8 +33,9 @@ class Example:
     id: str
     stamps: list[str]
     """Of the H steps."""
-    before: list[float]
-    truth: list[float]
+    before: list[float | None]
+    """None where missing."""
+    truth: list[float | None]
     quantiles: list[list[float]]
     """(H, Q)."""
 
@@ -65,7 +66,8 @@ class Backtest:
             steps = self.by_step.setdefault(prefix + name, np.zeros((2, self.horizon)))
             steps += filled.sum(0), seen.sum(0)
             own = self.by_series.setdefault(prefix + name, np.zeros((2, len(self.ids))))
-            np.add.at(own, (slice(None), series), np.stack([filled.sum(1), seen.sum(1)]))
+            np.add.at(own[0], series, filled.sum(1))
+            np.add.at(own[1], series, seen.sum(1))
             if name == "mae":
                 table = self.by_origin.setdefault(prefix, {})
                 for number, total, count in zip(numbers.tolist(), filled.sum(1), seen.sum(1), strict=True):
@@ -166,7 +168,11 @@ def evaluate(
             rows = np.minimum(rows, len(series.stamps) - 1)
             stamps = [str(stamp).replace("T", " ").removesuffix(".000000") for stamp in series.stamps[rows]]
             name = series.ids[window.series[row]]
-            found.examples.append(Example(name, stamps, shown_back.tolist(), truth[row].tolist(), said[row].tolist()))
+            found.examples.append(
+                Example(
+                    name, stamps, *(list(map(_plain, part)) for part in (shown_back, truth[row])), said[row].tolist()
+                )
+            )
         done += size
     found.origins += done
     return found
