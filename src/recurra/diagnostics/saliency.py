@@ -21,13 +21,16 @@ _COPIES = 128
 _POINTS = 16
 
 
-def saliency(subject: Subject, row: int = 0, output: int | None = None) -> Array:
+def saliency(subject: Subject, row: int = 0, output: int | None = None, *, probes: int | None = None) -> Array:
     """||dy_t/dx_k||: how much the output at step t changes with the input at step k, (T', T).
 
     The Frobenius norm over the K outputs (or of one of them) and the features of the layer's input, at the valid steps
-    of one row. T' is T, or 1 where the model answers once a sequence. A causal model has nothing right of the diagonal.
-    What fades away from it within a few steps is the vanishing gradient (Hochreiter 1991; the picture: Graves,
-    Supervised sequence labelling with recurrent neural networks, 2012, section 4.1).
+    of one row. T' is T, or 1 where the model answers once a sequence. A causal model has nothing right of the
+    diagonal. What fades away from it within a few steps is the vanishing gradient (Hochreiter 1991; the picture:
+    Graves, Supervised sequence labelling with recurrent neural networks, 2012, section 4.1).
+
+    probes: estimated by so many random combinations of the outputs, where K are too many for the time there is; the
+    norm is then off by at most about 1/sqrt(2 probes) of itself.
     """
     alone = _row(subject, row)
     with torch.no_grad():
@@ -36,16 +39,23 @@ def saliency(subject: Subject, row: int = 0, output: int | None = None) -> Array
     width, steps = answer.shape[-1], alone.inputs.shape[1]
     if output is not None and not 0 <= output < width:
         raise ShapeError(message("saliency", f"output must lie in 0..{width - 1}, got {output}"))
-    chosen = list(range(width)) if output is None else [output]
+    if output is not None:
+        weights = torch.eye(width)[[output]]
+    elif probes is not None:
+        # E (r . J)^2 over random signs r is the squared norm of J (Hutchinson 1990).
+        weights = torch.randint(0, 2, (probes, width), generator=torch.Generator().manual_seed(0)) * 2.0 - 1
+        weights /= probes**0.5
+    else:
+        weights = torch.eye(width)
+    weights = weights.to(answer)
     squares = np.zeros((answer.shape[1] if every else 1, steps))
-    for start in range(0, len(chosen), _COPIES):
-        which = torch.tensor(chosen[start : start + _COPIES])
-        rows = torch.arange(len(which))
+    for start in range(0, len(weights), _COPIES):
+        which = weights[start : start + _COPIES]
         x = alone.x.expand(len(which), -1, -1).clone().requires_grad_()
         with torch.enable_grad():
             y = _answer(alone, x)
             for t in range(len(squares)):
-                told = y[rows, t, which] if every else y[rows, which]
+                told = (y[:, t] if every else y) * which
                 (gradient,) = torch.autograd.grad(told.sum(), x, retain_graph=True)
                 squares[t] += gradient.double().pow(2).sum((0, 2)).cpu().numpy()
     return np.sqrt(squares)

@@ -174,3 +174,19 @@ def test_a_cell_is_drawn(recurra: Recurra, tmp_path: Path) -> None:
     assert (tmp_path / "gru.svg").read_text(encoding="utf-8").startswith("<svg")
     assert "one cell is drawn at a time" in recurra("cells", "--graph", tmp_path / "all.svg").err
     assert "must end in .svg" in recurra("cells", "gru", "--graph", tmp_path / "gru.png").err
+
+
+def test_the_run_s_own_report_shows_the_glance(recurra: Recurra, a_run: Path) -> None:
+    assert recurra("report", a_run).code == 0
+    page = (a_run / "report.html").read_text(encoding="utf-8")
+    for title in ("Which inputs each output depends on", "Gate saturation", "The cell as a graph", "How far back"):
+        assert title in page
+    assert "What went wrong" not in page
+    path = a_run / "weights.safetensors"
+    weights, info = load_weights(path)
+    weights["recurrent.units.0.b.o"][1] = torch.inf
+    save_weights(path, weights, info)
+    assert recurra("report", a_run).code == 0
+    page = (a_run / "report.html").read_text(encoding="utf-8")
+    assert "What went wrong" in page
+    assert "recurrent.units.0.b.o, 1 of 8 entries" in page

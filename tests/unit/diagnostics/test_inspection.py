@@ -156,7 +156,8 @@ def test_an_unknown_part_is_refused() -> None:
 def test_saliency_shades_are_logarithms_beside_the_diagonal() -> None:
     values = np.array([[1.0, 0.0], [0.1, 10.0]])
     drawn = ET.fromstring(saliency_chart([SaliencyMap("net", values, ["a", "b"])], decades=4))
-    shades = [float(e.attrib["fill-opacity"]) for e in drawn.iter(f"{NS}rect") if "fill-opacity" in e.attrib]
+    paths = [(float(e.attrib["fill-opacity"]), e.attrib["d"].count("M")) for e in drawn.iter(f"{NS}path")]
+    shades = [shade for shade, spots in paths for _ in range(spots)]
     # 1 on the diagonal; 0.1 beside 10 is two decades of four.
     assert sorted(shades) == [0.5, 1.0, 1.0]
     with pytest.raises(ShapeError, match="no map"):
@@ -169,6 +170,21 @@ def test_saliency_of_the_page_is_that_of_the_function() -> None:
     case = Case(subject("gru"))
     found = inspect([case], only=["saliency"])
     np.testing.assert_allclose(found.numbers["saliency"]["run"]["saliency"], saliency(case.stretch(40)))
+
+
+def test_a_wide_net_is_looked_at_by_random_combinations() -> None:
+    torch.manual_seed(0)
+
+    class Wide(Tagger):
+        def __init__(self) -> None:
+            super().__init__("gru")
+            self.recurrent, self.out = Recurrent("gru", 3, 256), nn.Linear(256, 60)
+
+    one = subject("gru")
+    wide = Subject(name="w", model=Wide(), inputs=one.inputs, targets=one.targets, losses=one.losses)
+    case = Case(wide)
+    found = inspect([case], only=["saliency"]).numbers["saliency"]["w"]["saliency"]
+    np.testing.assert_array_equal(found, saliency(case.stretch(40), probes=16))
 
 
 def test_coloured_text_keeps_every_symbol_and_breaks_lines_where_the_text_does() -> None:

@@ -20,6 +20,7 @@ from recurra.diagnostics.triangle import SaliencyMap, saliency_chart
 __all__ = ["attention_part", "attribution_part", "saliency_part"]
 
 _STEPS, _BACK = 40, 60
+_PROBES, _EXACT = 16, 10_000_000
 
 
 def saliency_part(cases: Sequence[Case]) -> Part:
@@ -29,7 +30,7 @@ def saliency_part(cases: Sequence[Case]) -> Part:
     numbers: dict[str, Any] = {}
     for case in cases:
         part = case.stretch(_STEPS)
-        values = saliency(part)
+        values = saliency(part, probes=_probes(case))
         maps.append(SaliencyMap(case.name, values, part.step_names()))
         numbers[case.name] = {"steps": part.step_names(), "saliency": values.tolist()}
         if len(values) > 1:
@@ -46,6 +47,13 @@ def saliency_part(cases: Sequence[Case]) -> Part:
         chart = line_chart(fading, Axis(f"{unit}s back"), Axis("beside the input of the step itself", log=True))
         figures.append(Figure("The same by distance", chart, "Mean over the outputs of the picture above (geometric)."))
     return Part(figures, numbers)
+
+
+def _probes(case: Case) -> int | None:
+    """Every output where that takes a second; random combinations of them where it would take many."""
+    width = case.seen.outputs.shape[-1]
+    size = sum(parameter.numel() for layer in case.subject.layers.values() for parameter in layer.parameters())
+    return None if width <= _PROBES or width * size < _EXACT else _PROBES
 
 
 def _by_distance(values: Any) -> list[float]:

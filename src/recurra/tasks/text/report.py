@@ -14,6 +14,8 @@ from recurra.base import config
 from recurra.cells import CELLS
 from recurra.diagnostics.chart import Axis, Line, line_chart, plane_chart
 from recurra.diagnostics.flow import gradient_by_distance
+from recurra.diagnostics.forensics import bad_parameters
+from recurra.diagnostics.inspection import Case, inspect
 from recurra.diagnostics.report import Figure, Key, Report, Sample, write
 from recurra.diagnostics.spectrum import spectrum
 from recurra.equations.show import equations
@@ -25,6 +27,8 @@ __all__ = ["write_report"]
 
 # Rows of the excerpt over which gradient flow is averaged, and the farthest step looked at.
 _ROWS, _DISTANCE = 8, 100
+# Symbols of it below which there is nothing to look at.
+_LEAST = 8
 
 
 def write_report(folder: Path | str) -> Path:
@@ -41,8 +45,11 @@ def write_report(folder: Path | str) -> Path:
     samples = _samples(folder, training)
     if (folder / WEIGHTS).exists():
         run = load(folder)
-        figures += [*_flow(run, note.get("excerpt", [])), *_spectrum(run)]
-        samples.append(Sample("The best weights", run.sample()))
+        excerpt = note.get("excerpt", [])
+        figures += _inside(run, excerpt, lines, _records(folder / "events.jsonl"))
+        if not bad_parameters(run.model):
+            figures += [*_flow(run, excerpt), *_spectrum(run)]
+            samples.append(Sample("The best weights", run.sample()))
     page = Report(
         title=folder.resolve().name,
         lead=_lead(settings, note),
@@ -59,6 +66,16 @@ def write_report(folder: Path | str) -> Path:
     path = folder / REPORT
     write(page, path)
     return path
+
+
+def _inside(
+    run: TextRun, excerpt: list[int], metrics: list[dict[str, Any]], events: list[dict[str, Any]]
+) -> list[Figure]:
+    """What went wrong where something did, and what a glance shows; `recurra inspect` shows the rest."""
+    if len(excerpt) <= _LEAST:
+        return []
+    found = inspect([Case(run.subject(), metrics, events)], only=("forensics", "saliency", "gates", "graph"))
+    return [figure for made in found.figures.values() for figure in made]
 
 
 def _records(path: Path) -> list[dict[str, Any]]:
