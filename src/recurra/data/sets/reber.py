@@ -60,7 +60,7 @@ def strings(count: int, embedded: bool = True, generator: Generator | None = Non
     """`count` strings, drawn from the grammar.
 
     >>> strings(2, embedded=False, generator=torch.Generator().manual_seed(0))
-    ['BPTVPXTVVE', 'BPTTVVE']
+    ['BTXSE', 'BTXSE']
     """
     if count < 1:
         raise DataError(message("reber.strings", f"count must be at least 1, got {count}"))

@@ -59,7 +59,7 @@ def letters(batch_size: int, consonants: int, generator: Generator | None = None
     x (B, T, 6), y (B, T, 6) the letter after each.
 
     >>> letters(1, 4, torch.Generator().manual_seed(0))[1]
-    ['guuubadiib']
+    ['guuubaguuuba']
     """
     if batch_size < 1 or consonants < 2:
         fact = f"needs B >= 1 and at least 2 consonants, got {batch_size} and {consonants}"

@@ -31,7 +31,7 @@ def batch(batch_size: int, relevant: int = 2, length: int = 100, generator: Gene
 
     >>> one = batch(4, generator=torch.Generator().manual_seed(0))
     >>> "".join(SYMBOLS[index] for index in one.x[0].argmax(-1).tolist())[:13], one.y.tolist()
-    ('EdcabddcbcbaX', [1, 3, 2, 0])
+    ('EdddbdbcadYaa', [3, 0, 0, 2])
     """
     if relevant not in PLACES or batch_size < 1 or length < 20:
         fact = f"relevant must be 2, 3 or 4, batch_size from 1, length from 20, got {relevant}, {batch_size}, {length}"

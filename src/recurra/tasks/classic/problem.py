@@ -106,6 +106,10 @@ class Problem:
     shown: Callable[[Tensor], Tensor] = torch.sigmoid
     """What a picture shows of the outputs: chances from logits, or the outputs as they are."""
 
+    def __post_init__(self) -> None:
+        """Nobody differentiates an evaluation."""
+        object.__setattr__(self, "evaluate", torch.no_grad()(self.evaluate))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task:

@@ -37,6 +37,8 @@ class MeasureSettings(_TimingSettings, frozen=True):
     """Delays are F ... F + spread."""
     spikes: Positive = 8
     """Delays per training sequence."""
+    forget_bias: float | None = 5.0
+    """A counter must not leak."""
     batch: Positive = 16
     train: TrainConfig = training(10_000, 5e-3, evaluate_every=100)
 
