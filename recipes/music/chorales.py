@@ -13,94 +13,31 @@ import argparse
 import json
 import statistics
 import sys
-import time
 from pathlib import Path
+from typing import Any
 
-import torch
-from torch import Tensor, nn
-
-from recurra.base.rng import Streams
-from recurra.data.batch import Batch
-from recurra.data.buckets import BucketStream, padded
 from recurra.data.sets import piano_rolls
-from recurra.layers import Recurrent
-from recurra.training.config import (
-    AverageConfig,
-    ClipConfig,
-    OptimConfig,
-    ScheduleConfig,
-    StoppingConfig,
-    TrainConfig,
-)
-from recurra.training.loop import Trainer
+from recurra.tasks.classic import run_task, task_settings
 
 
-class Keys(nn.Module):
-    """Frames (B, T, 88) -> logits of the next frame (B, T, 88)."""
-
-    def __init__(self, cell: str, hidden: int, dropout: float, generator: torch.Generator) -> None:
-        super().__init__()
-        self.dropout = dropout
-        self.recurrent = Recurrent(cell, piano_rolls.KEYS, hidden, generator=generator)
-        self.output = nn.Linear(self.recurrent.output_width, piano_rolls.KEYS)
-        # As rare as keys are: the first updates need not learn that most of them are silent.
-        nn.init.constant_(self.output.bias, -3.0)
-        nn.init.normal_(self.output.weight, std=hidden**-0.5, generator=generator)
-
-    def forward(
-        self, x: Tensor, state: object = None, lengths: Tensor | None = None, resets: Tensor | None = None
-    ) -> tuple[Tensor, object]:
-        """Dropout on frames and outputs."""
-        x = nn.functional.dropout(x, self.dropout / 2, self.training)
-        y, state = self.recurrent(x, state, lengths=lengths, resets=resets)
-        return self.output(nn.functional.dropout(y, self.dropout, self.training)), state
-
-
-def loss(logits: Tensor, batch: Batch) -> tuple[Tensor, int]:
-    """Summed over keys and valid frames, and how many frames."""
-    each = nn.functional.binary_cross_entropy_with_logits(logits, batch.y, reduction="none").sum(-1)
-    if batch.lengths is not None:
-        each = each[torch.arange(each.shape[1]) < batch.lengths[:, None]]
-    return each.sum(), each.numel()
-
-
-def score(model: nn.Module, pieces: list[Tensor]) -> float:
-    """Nats per frame over all pieces."""
-    batch = padded(piano_rolls.next_frame(pieces))
-    with torch.no_grad():
-        total, frames = loss(model(batch.x, lengths=batch.lengths)[0], batch)
-    return float(total) / frames
-
-
-def once(rolls: piano_rolls.PianoRolls, cell: str, seed: int, options: argparse.Namespace) -> dict[str, object]:
+def once(cell: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """One run."""
-    streams = Streams(seed)
-    torch.manual_seed(seed)
-    model = Keys(cell, options.hidden, options.dropout, streams["init"])
-    stream = BucketStream(piano_rolls.next_frame(rolls.train), options.batch, generator=streams["data"])
-    settings = TrainConfig(
-        epochs=options.epochs,
-        optim=OptimConfig(name="adamw", learning_rate=options.rate, beta2=0.999, weight_decay=options.decay),
-        average=AverageConfig(kind="ema", decay=0.99),
-        schedule=ScheduleConfig(name="cosine", total=options.epochs * len(stream)),
-        clip=ClipConfig(norm=1.0),
-        stopping=StoppingConfig(patience=options.patience),
-        evaluate_every=len(stream),
-    )
-    trainer = Trainer(
-        model, loss, stream, settings, evaluate=lambda m: {"loss": score(m, rolls.validation)}, streams=streams
-    )
-    began = time.monotonic()
-    result = trainer.train()
-    model.eval()
+    batches = -(-len(piano_rolls.read(options.data).train) // options.batch)
+    sets = [f"data={options.data}", f"dropout={options.dropout}", f"batch={options.batch}"]
+    sets += [f"train.optim.weight_decay={options.decay}", f"train.stopping.patience={options.patience}"]
+    sets += [f"train.evaluate_every={batches}", "train.checkpoint_every=0"]
+    named = {"cell": cell, "hidden": options.hidden, "seed": seed, "rate": options.rate}
+    settings = task_settings("chorales", sets, iterations=options.epochs * batches, **named)
+    result = run_task("chorales", settings=settings)
+    if result.reason == "interrupted":
+        raise KeyboardInterrupt
     return {
         "cell": cell,
         "seed": seed,
-        "validation": score(model, rolls.validation),
-        "test": score(model, rolls.test),
-        "iterations": result.iteration,
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "seconds": time.monotonic() - began,
+        **result.metrics,
+        "iterations": result.updates,
+        "parameters": result.parameters,
+        "seconds": result.seconds,
         "options": {name: getattr(options, name) for name in ("hidden", "dropout", "rate", "decay", "batch", "epochs")},
     }
 
@@ -121,7 +58,6 @@ def main() -> int:
     parser.add_argument("--out", default="runs/chorales.jsonl")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    rolls = piano_rolls.read(options.data)
     out = Path(options.out)
     out.parent.mkdir(parents=True, exist_ok=True)
     done = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
@@ -129,7 +65,7 @@ def main() -> int:
         for seed in range(options.seeds):
             if any(row["cell"] == cell and row["seed"] == seed for row in done):
                 continue
-            row = once(rolls, cell, seed, options)
+            row = once(cell, seed, options)
             done.append(row)
             with out.open("a") as file:
                 file.write(json.dumps(row) + "\n")

@@ -15,7 +15,7 @@ from recurra.data.sets import piano_rolls
 from recurra.layers import Recurrent
 from recurra.tasks.classic.model import gate_starts, set_loss, set_losses
 from recurra.tasks.classic.problem import ClassicSettings, Positive, Problem, Task, training
-from recurra.training.config import AverageConfig, TrainConfig
+from recurra.training.config import AverageConfig, StoppingConfig, TrainConfig
 
 __all__ = ["CHORALES", "Keys"]
 
@@ -35,6 +35,7 @@ class ChoraleSettings(ClassicSettings, frozen=True):
     train: TrainConfig = msgspec.structs.replace(
         training(1160, 1e-2, evaluate_every=29, schedule="cosine", optim="adamw"),
         average=AverageConfig(kind="ema", decay=0.99),
+        stopping=StoppingConfig(patience=15),
     )
 
 
