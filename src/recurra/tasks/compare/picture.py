@@ -67,7 +67,11 @@ def rate_chart(curves: Mapping[str, Sequence[tuple[float, float]]], label: str, 
     """Metric by learning rate, a line per cell; the chosen rate is ringed."""
     kept = {name: sorted(points) for name, points in curves.items() if points}
     every = [point for points in kept.values() for point in points]
-    left, height = 64.0, 320.0 + 18 * math.ceil(len(kept) / 4)
+    left = 64.0
+    # As many names beside each other as the longest allows.
+    wide = 30 + 6.6 * max((len(name) for name in kept), default=1)
+    columns = max(1, int((_WIDTH - _RIGHT - left) // wide))
+    height = 338.0 + 18 * math.ceil(len(kept) / columns)
     low_x, high_x = _span_log([x for x, _ in every])
     # Rates that fail lie far off and would flatten the rest: the picture ends at three times the middle spread.
     low, high = _span(_within([y for _, y in every]))
@@ -81,9 +85,10 @@ def rate_chart(curves: Mapping[str, Sequence[tuple[float, float]]], label: str, 
         return base - (min(max(value, low), high) - low) / (high - low) * (base - _TOP)
 
     parts = _across(low_x, high_x, at_x, base, True, "learning rate", left)
-    for value in ticks(low, high):
+    marks = ticks(low, high)
+    for value, name in zip(marks, _names(marks), strict=True):
         parts.append(f'<path class="g" d="M{left:g} {at_y(value):.1f}H{_WIDTH - _RIGHT:g}"/>')
-        parts.append(f'<text x="{left - 8:g}" y="{at_y(value) + 4:.1f}" text-anchor="end">{_short(value)}</text>')
+        parts.append(f'<text x="{left - 8:g}" y="{at_y(value) + 4:.1f}" text-anchor="end">{name}</text>')
     turned = f'transform="translate(14 {(base + _TOP) / 2:.1f}) rotate(-90)" text-anchor="middle"'
     parts.append(f"<text {turned}>{html.escape(label)}</text>")
     for index, (name, points) in enumerate(kept.items()):
@@ -95,8 +100,8 @@ def rate_chart(curves: Mapping[str, Sequence[tuple[float, float]]], label: str, 
             parts.append(f'<circle {place} r="2.6" fill="{colour}"/>')
             if chosen.get(name) == x:
                 parts.append(f'<circle {place} r="6.5" fill="none" stroke="{colour}" stroke-width="1.6"/>')
-        column, line = index % 4, index // 4
-        x, y = left + column * 160, 320 + 18 * line
+        line, column = divmod(index, columns)
+        x, y = left + column * wide, 344 + 18 * line
         parts.append(f'<circle cx="{x:.1f}" cy="{y - 4:.1f}" r="4" fill="{colour}"/>')
         parts.append(f'<text x="{x + 9:.1f}" y="{y:.1f}">{html.escape(name)}</text>')
     return _svg(parts, height, f"{label} by learning rate")
@@ -104,9 +109,10 @@ def rate_chart(curves: Mapping[str, Sequence[tuple[float, float]]], label: str, 
 
 def _across(low: float, high: float, at, base: float, log: bool, label: str, left: float) -> list[str]:
     parts = [f'<path class="b" d="M{left:g} {base:.1f}H{_WIDTH - _RIGHT:g}"/>']
-    for value in ticks(low, high, log):
+    marks = ticks(low, high, log)
+    for value, name in zip(marks, _names(marks), strict=True):
         parts.append(f'<path class="g" d="M{at(value):.1f} {_TOP:g}V{base:.1f}"/>')
-        parts.append(f'<text x="{at(value):.1f}" y="{base + 17:.1f}" text-anchor="middle">{_short(value)}</text>')
+        parts.append(f'<text x="{at(value):.1f}" y="{base + 17:.1f}" text-anchor="middle">{name}</text>')
     middle = (left + _WIDTH - _RIGHT) / 2
     parts.append(f'<text x="{middle:.1f}" y="{base + 36:.1f}" text-anchor="middle">{html.escape(label)}</text>')
     return parts
@@ -152,5 +158,10 @@ def _quantile(ordered: Sequence[float], share: float) -> float:
     return ordered[below] + (place - below) * (ordered[above] - ordered[below])
 
 
-def _short(value: float) -> str:
-    return f"{value:.3g}".replace("e-0", "e-").replace("e+0", "e")
+def _names(values: Sequence[float]) -> list[str]:
+    """The values in as many digits as tell them apart."""
+    for digits in range(3, 16):
+        found = [f"{value:.{digits}g}".replace("e-0", "e-").replace("e+0", "e") for value in values]
+        if len({*found}) == len({*values}):
+            return found
+    return [str(value) for value in values]

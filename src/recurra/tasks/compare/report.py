@@ -14,7 +14,7 @@ from recurra.diagnostics.report import Figure, Report, write
 from recurra.tasks.classic import TASKS
 from recurra.tasks.compare.picture import Group, dot_chart, rate_chart
 from recurra.tasks.compare.settings import CompareSettings
-from recurra.tasks.compare.table import Row, Test, lines
+from recurra.tasks.compare.table import Row, Test, chance, lines
 
 __all__ = ["PICTURES", "REPORT", "write_report"]
 
@@ -69,16 +69,26 @@ def write_report(
 
 def _table(rows: Sequence[Row], metric: str) -> str:
     heads = ("cell", "hidden", "parameters", "rate", "seeds", f"{metric}, mean", "sd", "best", "worst", "p", "seconds")
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in _cells(row)) + "</tr>" for row in rows)
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in heads)
-    return f'<table class="settings"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    right = 'style="padding:.3em .8em .3em 0;white-space:nowrap;text-align:right"'
+    left = right.replace("right", "left")
+
+    def line(cells: Sequence[str], tag: str) -> str:
+        styles = [left, *[right] * (len(cells) - 1)]
+        return "".join(f"<{tag} {style}>{html.escape(c)}</{tag}>" for style, c in zip(styles, cells, strict=True))
+
+    body = "".join(f"<tr>{line(_cells(row), 'td')}</tr>" for row in rows)
+    # Wider than a narrow screen: it scrolls by itself, not the page.
+    return (
+        '<div style="overflow-x:auto"><table style="border-collapse:collapse;font-variant-numeric:tabular-nums">'
+        f"<thead><tr>{line(heads, 'th')}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
 
 
 def _cells(row: Row) -> list[str]:
-    def shown(value: float | None) -> str:
-        return "" if value is None or math.isnan(value) else f"{value:.4g}"
+    def shown(value: float, digits: int = 4) -> str:
+        return "" if math.isnan(value) else f"{value:.{digits}g}"
 
     seeds = f"{len(row.values)}" if not row.failed else f"{len(row.values)} of {len(row.values) + row.failed}"
-    numbers = [row.mean, row.spread, row.best, row.worst, row.p]
     first = [row.cell, str(row.hidden), f"{row.parameters:,}", f"{row.rate:.3g}", seeds]
-    return [*first, *map(shown, numbers), shown(row.seconds)]
+    values = [shown(row.mean), shown(row.spread, 2), shown(row.best), shown(row.worst)]
+    return [*first, *values, chance(row.p), shown(row.seconds, 3)]

@@ -57,7 +57,7 @@ def add(folder: Path, record: dict[str, Any]) -> None:
 
 
 def records(folder: Path) -> list[dict[str, Any]]:
-    """All results; a last line that was not finished is cut off, so that the next stands on a line of its own."""
+    """All results, each trial once; a last line that was not finished is cut off, so that the next has its own line."""
     path = folder / RESULTS
     if not path.exists():
         return []
@@ -73,4 +73,7 @@ def records(folder: Path) -> list[dict[str, Any]]:
         except ValueError as error:
             fact = f"line {number} is not JSON"
             raise DataError(message(str(path), fact, hint="take that line out; its trial is run again.")) from error
-    return found
+    # Where folders were put together by hand a trial may stand there twice: with the same numbers, they are seeded.
+    return list({(r.get("cell"), r.get("stage"), r.get("rate"), r.get("seed")): r for r in reversed(found)}.values())[
+        ::-1
+    ]

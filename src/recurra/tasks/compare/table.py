@@ -14,7 +14,7 @@ from recurra.tasks.classic import TASKS
 from recurra.tasks.compare.settings import CompareSettings
 from recurra.tasks.compare.trial import best_rate
 
-__all__ = ["Row", "Test", "holm", "lines", "p_value", "table"]
+__all__ = ["Row", "Test", "chance", "holm", "lines", "p_value", "table"]
 
 Test = Literal["welch", "mann-whitney"]
 
@@ -121,11 +121,10 @@ def lines(settings: CompareSettings, rows: Sequence[Row], test: Test = "welch") 
     found = [f"{settings.task}: {task.metric} ({better} is better)", head]
     for row in rows:
         seeds = f"{len(row.values)}" + (f"/{len(row.values) + row.failed}" if row.failed else "")
-        p = "" if row.p is None else "-" if math.isnan(row.p) else "<0.0001" if row.p < 1e-4 else f"{row.p:.4f}"
         found.append(
             f"{row.cell:<{wide}}  {row.hidden:>6}  {row.parameters:>10,}  {row.rate:>7.2g}  {seeds:>5}"
             f"  {_number(row.mean):>8}  {_number(row.spread):>8}  {_number(row.best):>8}  {_number(row.worst):>8}"
-            f"  {p:>7}  {_time(row.seconds):>5}"
+            f"  {chance(row.p):>7}  {_time(row.seconds):>5}"
         )
     if len(rows) > 1:
         name = "Welch's t test" if test == "welch" else "Mann and Whitney's U test"
@@ -133,6 +132,11 @@ def lines(settings: CompareSettings, rows: Sequence[Row], test: Test = "welch") 
     if any(row.failed for row in rows):
         found.append("seeds 4/5: in one of five the numbers ran away; mean and spread are of the others.")
     return found
+
+
+def chance(p: float | None) -> str:
+    """A p value as it stands in a table."""
+    return "" if p is None else "-" if math.isnan(p) else "<0.0001" if p < 1e-4 else f"{p:.4f}"
 
 
 def _number(value: float) -> str:
