@@ -74,36 +74,30 @@ def told(task: Task, settings: ClassicSettings, metrics: dict[str, float]) -> st
 
 
 def _lead(task: Task, settings: ClassicSettings, result: dict[str, Any]) -> str:
-    lead = task.title[:1].upper() + task.title[1:] + "."
-    if not result:
-        return lead + " Not finished."
-    verdict = told(task, settings, result["metrics"])
-    return f"{lead} {verdict[:1].upper() + verdict[1:]}."
+    parts = [task.title, told(task, settings, result["metrics"]) if result else "not finished"]
+    parts.append(f"published: {task.paper} ({task.source})")
+    return " ".join(_sentence(part) for part in parts)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + ("" if text[-1:] in ".?!" else ".")
 
 
 def _keys(task: Task, settings: ClassicSettings, result: dict[str, Any], judged: Sequence[dict[str, Any]]) -> list[Key]:
     keys: list[Key] = []
     if result:
-        keys.append(
-            Key(task.metric, f"{result['value']:.4g}", "higher is better" if task.mode == "max" else "lower is better")
-        )
-        others = ", ".join(f"{name} {value:.4g}" for name, value in result["metrics"].items() if name != task.metric)
-        if others:
-            keys.append(Key("Also measured", others))
-        keys.append(
-            Key(
-                "Training sequences",
-                f"{result['sequences']:,}",
-                f"{result['updates']:,} updates, {_duration(result['seconds'])}",
-            )
-        )
-        keys.append(Key("Parameters", f"{result['parameters']:,}"))
+        better = "higher is better" if task.mode == "max" else "lower is better"
+        keys.append(Key(task.metric, f"{result['value']:.4g}", better))
     elif judged:
         keys.append(Key(f"{task.metric} so far", f"{judged[-1].get(task.metric, math.nan):.4g}", "not finished"))
     baseline = task.baseline(settings)
     if baseline is not None:
-        keys.append(Key("Baseline", f"{baseline:.4g}", task.baseline_name))
-    keys.append(Key("Published", task.paper or "nothing", task.source))
+        keys.append(Key(f"{task.metric} of the baseline", f"{baseline:.4g}", task.baseline_name))
+    if result:
+        keys += [Key(name, f"{value:.4g}") for name, value in result["metrics"].items() if name != task.metric]
+        spent = f"{result['updates']:,} updates, {_duration(result['seconds'])}"
+        keys.append(Key("Training sequences", f"{result['sequences']:,}", spent))
+        keys.append(Key("Parameters", f"{result['parameters']:,}"))
     return keys
 
 
@@ -147,20 +141,32 @@ def _picture(run: ClassicRun) -> list[Figure]:
             Figure("What it says", _answers(problem, batch, outputs), "One row for each of some held-out sequences.")
         ]
     steps = min(_STEPS, batch.x.shape[1] if batch.lengths is None else int(batch.lengths[0]))
-    wanted = _wanted(batch, outputs)
+    wanted, said = _wanted(batch, outputs)[0, :steps], outputs[0, :steps]
+    note = "A held-out sequence, a column for each step, a row for each symbol or feature. Grey: nothing is asked."
+    if wanted.shape[1] == 1:
+        both = {"input": batch.x[0, :steps]} if batch.x.shape[2] == 1 and bool(batch.x.any()) else {}
+        both |= {"wanted": wanted, "said": said}
+        lines = [Line(name, range(steps), values[:, 0].tolist()) for name, values in both.items()]
+        chart = line_chart(lines, Axis("step"), Axis("value"), label="input, target and output of a sequence")
+        return [Figure("What it says", chart, "A held-out sequence; a gap in what is wanted: nothing is asked there.")]
+    known = wanted[~torch.isnan(wanted)]
+    low, high = min(0.0, float(known.min())), max(1.0, float(known.max()))
     panels = [
         Panel(f"input: {_names(problem.inputs)}", batch.x[0, :steps].T),
-        Panel(f"wanted: {_names(problem.outputs)}", wanted[0, :steps].T),
-        Panel(f"said: {_names(problem.outputs)}", outputs[0, :steps].T, across="step"),
+        Panel(f"wanted: {_names(problem.outputs)}", wanted.T, low=low, high=high),
+        Panel(f"said: {_names(problem.outputs)}", said.T, across="step", low=low, high=high),
     ]
-    note = "A held-out sequence, one column a step, one row a feature. Grey: nothing is asked."
     return [Figure("What it says", panel_chart([panels], label="input, target and output"), note)]
 
 
 def _answers(problem: Problem, batch: Batch, outputs: Tensor) -> str:
     wanted = batch.y if batch.y.is_floating_point() else torch.nn.functional.one_hot(batch.y, outputs.shape[1]).float()
+    high = max(1.0, float(wanted.max()))
     titles = (f"wanted: {_names(problem.outputs)}", f"said: {_names(problem.outputs)}")
-    columns = [[Panel(title, values, down="sequence")] for title, values in zip(titles, (wanted, outputs), strict=True)]
+    columns = [
+        [Panel(title, values, down="sequence", low=0.0, high=high)]
+        for title, values in zip(titles, (wanted, outputs), strict=True)
+    ]
     return panel_chart(columns, label="wanted and said")
 
 
