@@ -18,7 +18,7 @@ from recurra.diagnostics.spectrum import spectral_radius, spectrum, step_spectru
 
 __all__ = ["gradient_part", "jacobian_part", "memory_part", "spectrum_part"]
 
-_ROWS, _LENGTH, _DISTANCE, _MOST_LINES, _LEAST = 4, 128, 64, 6, 1e-12
+_ROWS, _LENGTH, _DISTANCE, _MOST_LINES, _LEAST, _WIDE = 4, 128, 64, 6, 1e-12, 320
 
 
 def gradient_part(cases: Sequence[Case]) -> Part:
@@ -79,7 +79,7 @@ def jacobian_part(cases: Sequence[Case]) -> Part:
         for name, steps in list(case.jacobians.items())[-2:]:
             distance = max(1, round(0.75 * len(steps)))
             at = _distances(distance)
-            values = product_singular_values(steps, distance, ends=4, at=at)
+            values = product_singular_values(steps, distance, ends=_few_if_wide(steps, 4), at=at)
             mean = np.exp(np.log(np.maximum(values, 1e-300)).mean(0))
             places = {"largest": 0, "a tenth is above": mean.shape[1] // 10, "median": mean.shape[1] // 2}
             for what, place in places.items() if len(cases) == 1 else [("largest", 0), ("median", places["median"])]:
@@ -101,6 +101,11 @@ def jacobian_part(cases: Sequence[Case]) -> Part:
         "1 it has grown (explodes), far below it is forgotten (vanishes). Below 1e-12 nothing is shown."
     )
     return Part([Figure("What becomes of a change of the state", chart, told)], numbers)
+
+
+def _few_if_wide(jacobians: Any, most: int) -> int:
+    """How many matrices are taken apart: the work grows with the cube of their width."""
+    return most if jacobians.shape[1] <= _WIDE else max(2, most // 3)
 
 
 def _above(values: Any) -> list[float]:
@@ -169,7 +174,9 @@ def spectrum_part(cases: Sequence[Case]) -> Part:
                 matrices[f"layer {place} {rest}"] = matrix
         found = spectrum(matrices)
         at_rest |= {case.called(name, cases): values.tolist() for name, values in _few(found, cases).items()}
-        steps = {name: step_spectrum(jacobians[-8:]) for name, jacobians in case.jacobians.items()}
+        steps = {
+            name: step_spectrum(jacobians[-_few_if_wide(jacobians, 8) :]) for name, jacobians in case.jacobians.items()
+        }
         last = dict(list(steps.items())[-max(1, 3 // len(cases)) :])
         in_use |= {case.called(name, cases): values.ravel().tolist() for name, values in last.items()}
         radii = {name: [spectral_radius(moment.eigenvalues[name]) for moment in case.spectra] for name in _kept(case)}
@@ -186,7 +193,7 @@ def spectrum_part(cases: Sequence[Case]) -> Part:
         figures.append(Figure("Spectrum of the recurrent matrices", plane_chart(at_rest), told))
     if in_use:
         told = (
-            "Eigenvalues of the linearised step at eight data points: matrices, gates and the slopes of the "
+            "Eigenvalues of the linearised step at the last data points of a stretch: matrices, gates and the slopes of the "
             "nonlinearities together. Those near 1 are what the net remembers by."
         )
         figures.append(Figure("Spectrum of the step, on data", plane_chart(in_use), told))
