@@ -143,12 +143,12 @@ def _picture(run: ClassicRun) -> list[Figure]:
     steps = min(_STEPS, batch.x.shape[1] if batch.lengths is None else int(batch.lengths[0]))
     wanted, said = _wanted(batch, outputs)[0, :steps], outputs[0, :steps]
     note = "A held-out sequence, a column for each step, a row for each symbol or feature. Grey: nothing is asked."
-    if wanted.shape[1] == 1:
+    if wanted.shape[1] == 1 and not bool(torch.isnan(wanted).any()):
         both = {"input": batch.x[0, :steps]} if batch.x.shape[2] == 1 and bool(batch.x.any()) else {}
         both |= {"wanted": wanted, "said": said}
         lines = [Line(name, range(steps), values[:, 0].tolist()) for name, values in both.items()]
         chart = line_chart(lines, Axis("step"), Axis("value"), label="input, target and output of a sequence")
-        return [Figure("What it says", chart, "A held-out sequence; a gap in what is wanted: nothing is asked there.")]
+        return [Figure("What it says", chart, "A held-out sequence.")]
     known = wanted[~torch.isnan(wanted)]
     low, high = min(0.0, float(known.min())), max(1.0, float(known.max()))
     panels = [
@@ -180,7 +180,7 @@ def _wanted(batch: Batch, outputs: Tensor) -> Tensor:
 
 
 def _names(names: Sequence[str]) -> str:
-    return " ".join(names) if 0 < len(names) <= 12 else "from top to bottom"
+    return " ".join(names) if 0 < len(names) <= 12 else "a row each"
 
 
 def _spectrum(run: ClassicRun) -> list[Figure]:
