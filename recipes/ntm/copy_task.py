@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=5000)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=3e-3)
-    parser.add_argument("--clip", type=float, default=4.0)
+    parser.add_argument("--clip", type=float, default=10.0)
     parser.add_argument("--noise", type=float, default=0.1, help="deviation of what is added to the training inputs")
     parser.add_argument("--controller", default="feedforward", help="feedforward, or the name of a cell")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="start no further seed after so long")
