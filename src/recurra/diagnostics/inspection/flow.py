@@ -193,8 +193,8 @@ def spectrum_part(cases: Sequence[Case]) -> Part:
         figures.append(Figure("Spectrum of the recurrent matrices", plane_chart(at_rest), told))
     if in_use:
         told = (
-            "Eigenvalues of the linearised step at the last data points of a stretch: matrices, gates and the slopes of the "
-            "nonlinearities together. Those near 1 are what the net remembers by."
+            "Eigenvalues of the linearised step at the last data points of a stretch: matrices, gates and the slopes "
+            "of the nonlinearities together. Those near 1 are what the net remembers by."
         )
         figures.append(Figure("Spectrum of the step, on data", plane_chart(in_use), told))
     if over and len(cases[0].spectra) > 1:
