@@ -25,6 +25,7 @@ _TIMES = ("ds", "timestamp", "datetime", "date", "time", "stamp")
 _TARGETS = ("y", "target", "value")
 # A grid this much longer than its rows is no series with gaps but a wrong frequency.
 _SPARSEST = 1000
+_EVIDENCE = 4
 
 
 def find_columns(
@@ -262,7 +263,12 @@ def _frequency(
         found = [infer_frequency(stamps[a:b]) for a, b in itertools.pairwise(edges)]
     except DataError as error:
         raise DataError(message(where, str(error))) from error
-    counted = Counter(one for one in found if one is not None)
+    # Two or three stamps are no evidence: with a gap between them they look like a coarser spacing.
+    sure = [one for one, size in zip(found, np.diff(edges), strict=True) if one is not None and size >= _EVIDENCE]
+    counted = Counter(sure)
+    if not sure:
+        known = [one for one in found if one is not None]
+        counted = Counter([min(known)] if len({one.unit for one in known}) == 1 else known)
     if len(counted) > 1:
         listed = ", ".join(f"{one} ({count} series)" for one, count in counted.most_common(4))
         fact = f"the series have different frequencies: {listed}"

@@ -45,7 +45,7 @@ class Frequency(NamedTuple):
             step = self.count * _SIZES[self.unit]
             # Seconds to minutes: the hour is nearer than the day.
             for span in (day, 3600 * _SECOND):
-                if step < span and span % step == 0 and span // step <= 1440:
+                if step < span and span % step == 0 and span // step <= 3600:
                     return span // step
             return 1
         whole = _SEASONS.get(self.unit, 1)

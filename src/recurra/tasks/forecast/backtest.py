@@ -168,11 +168,8 @@ def evaluate(
             rows = np.minimum(rows, len(series.stamps) - 1)
             stamps = [str(stamp).replace("T", " ").removesuffix(".000000") for stamp in series.stamps[rows]]
             name = series.ids[window.series[row]]
-            found.examples.append(
-                Example(
-                    name, stamps, *(list(map(_plain, part)) for part in (shown_back, truth[row])), said[row].tolist()
-                )
-            )
+            back, ahead = ([_plain(value) for value in part] for part in (shown_back, truth[row]))
+            found.examples.append(Example(name, stamps, back, ahead, said[row].tolist()))
         done += size
     found.origins += done
     return found

@@ -111,7 +111,7 @@ def _residuals(example: Mapping[str, Any], levels: Sequence[float]) -> list[floa
 
 def _histogram(residuals: Sequence[float]) -> Figure:
     counts, edges = np.histogram(residuals, bins=min(40, max(5, len(residuals) // 8)))
-    x, y = np.repeat(edges, 2)[1:-1], np.repeat(counts, 2)
+    x, y = np.repeat(edges, 2)[1:-1].tolist(), np.repeat(counts, 2).tolist()
     chart = line_chart([Line("residuals", x, y)], Axis("truth minus median"), Axis("how many"), label="residuals")
     return Figure("Residuals of the forecasts above", chart, "Off the middle: the forecasts lean to one side.")
 
@@ -122,14 +122,14 @@ def _table(by_series: Mapping[str, Mapping[str, float | None]]) -> str:
         for name in ("mae", "mase", "smape", "crps", "coverage_80", "coverage_90")
         if any(name in row for row in by_series.values())
     ]
-    head = "".join(f"<th>{name.replace('_', ' ')}</th>" for name in shown)
+    head = "".join(f'<th style="width:auto">{name.replace("_", " ")}</th>' for name in shown)
     ordered = sorted(by_series.items(), key=lambda pair: -(pair[1].get("mase") or 0))
     rows = []
     for name, row in ordered[:_MOST_ROWS]:
         cells = "".join(f"<td>{_shown(row.get(column))}</td>" for column in shown)
-        rows.append(f'<tr><th scope="row">{html.escape(name)}</th>{cells}</tr>')
+        rows.append(f'<tr><th scope="row" style="width:auto">{html.escape(name)}</th>{cells}</tr>')
     more = f"<p>{len(ordered) - _MOST_ROWS:,} more series.</p>" if len(ordered) > _MOST_ROWS else ""
-    return f'<div class="wide"><table><tr><th></th>{head}</tr>{"".join(rows)}</table></div>{more}'
+    return f'<div class="wide"><table><tr><th style="width:auto"></th>{head}</tr>{"".join(rows)}</table></div>{more}'
 
 
 def _testing(kept: Mapping[str, Any]) -> str:
