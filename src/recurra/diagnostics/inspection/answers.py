@@ -44,8 +44,14 @@ def saliency_part(cases: Sequence[Case]) -> Part:
     )
     figures = [Figure("Which inputs each output depends on", saliency_chart(maps), told)]
     if fading and len(fading[0].x) > 2:
-        chart = line_chart(fading, Axis(f"{unit}s back"), Axis("beside the input of the step itself", log=True))
-        figures.append(Figure("The same by distance", chart, "Mean over the outputs of the picture above (geometric)."))
+        chart = line_chart(fading, Axis(f"{unit}s back"), Axis("relative norm", log=True))
+        figures.append(
+            Figure(
+                "The same by distance",
+                chart,
+                "Geometric mean over the outputs of the picture above, beside the input of the step itself.",
+            )
+        )
     return Part(figures, numbers)
 
 
