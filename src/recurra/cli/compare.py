@@ -1,8 +1,9 @@
 """Cells side by side on one classic task: recurra compare embedded_reber --cells lstm,gru,elman --parameters 1000.
 
 Every cell gets the hidden size whose parameter count comes nearest to the budget, then the learning rate that does best
-of N drawn at random (log-uniform, the same for all cells), then a run per seed with that rate. A trial that ended is a
-line of results.jsonl at once: stopped or killed, the same command goes on. Other cells or seeds add to the folder.
+of N drawn at random (one in each N-th of the range on a log scale, the same for all cells), then a run per seed with
+that rate. A trial that ended is a line of results.jsonl at once: stopped or killed, the same command goes on. Other
+cells or seeds add to the folder.
 """
 
 from __future__ import annotations

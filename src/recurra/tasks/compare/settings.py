@@ -23,7 +23,7 @@ class CompareSettings(Settings, frozen=True):
     """Learning rates tried per cell, the same for all, before the seeds; 0: the lower end of the range is taken."""
     low: Rate = 1e-3
     high: Rate = 1e-1
-    """Between these the rates are drawn, uniform in the logarithm."""
+    """Between these the rates are drawn, one in each equal part on a log scale."""
     search_seed: Count = 1000
     """Seed of the rates, and of the networks by which they are judged: none of the seeds that are then compared."""
     iterations: Count = 0

@@ -33,17 +33,17 @@ class Trial(NamedTuple):
 
 
 def rates(settings: CompareSettings) -> list[float]:
-    """The learning rates to try, rising; more trials keep those of fewer."""
+    """The learning rates to try, rising: one drawn in each of `trials` equal parts of the range, on a log scale.
+
+    Each is uniform in the logarithm; that no part stays empty matters where there are only a few.
+    """
     if not settings.searches:
         return []
-    generator = stream(settings.search_seed, "rates")
-    low, high = math.log(settings.low), math.log(settings.high)
-    # Three digits are enough for a rate, and the same in a file and on a screen.
-    return sorted(float(f"{math.exp(low + (high - low) * _uniform(generator)):.3g}") for _ in range(settings.trials))
-
-
-def _uniform(generator: torch.Generator) -> float:
-    return float(torch.rand((), generator=generator))
+    low, high, parts = math.log(settings.low), math.log(settings.high), settings.trials
+    drawn = torch.rand(parts, generator=stream(settings.search_seed, "rates"), dtype=torch.float64).tolist()
+    places = [(part + share) / parts for part, share in enumerate(drawn)]
+    # Three digits are enough for a rate, and the same in a file and on a screen; two parts may then share one.
+    return sorted({float(f"{math.exp(low + (high - low) * place):.3g}") for place in places})
 
 
 def best_rate(settings: CompareSettings, cell: str, records: Sequence[Record]) -> float | None:
