@@ -73,7 +73,11 @@ def run(arguments: argparse.Namespace) -> int:
         return train_task.run(arguments, OPTIONS)
     if not arguments.out:
         raise ConfigError(
-            message("recurra train", "--out is missing or empty", hint="name the run folder: --out runs/x")
+            message(
+                "recurra train",
+                "--out is empty" if arguments.out == "" else "--out is missing",
+                hint="name the run folder: --out runs/x",
+            )
         )
     folder = Path(arguments.out)
     settings = settings_from(arguments, folder)
