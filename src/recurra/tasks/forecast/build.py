@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Generator
 
 from recurra.base.errors import ConfigError, message
@@ -9,6 +11,8 @@ from recurra.tasks.forecast.heads import Head, QuantileHead, head_of
 from recurra.tasks.forecast.naive import NAIVE
 from recurra.tasks.forecast.network import ForecastNet, SegmentNet
 from recurra.tasks.forecast.prepare import Preparation
+from recurra.tasks.forecast.recursive import RecursiveNet
+from recurra.tasks.forecast.sequence import AttentionNet, DirectNet
 from recurra.tasks.forecast.settings import ForecastSettings
 from recurra.tasks.forecast.simple import Members, NaiveNet, RidgeNet
 
@@ -59,7 +63,21 @@ def net_of(settings: ForecastSettings, preparation: Preparation, generator: Gene
             skip=model.skip,
             generator=generator,
         )
-    raise ConfigError(message("forecast", f"model {model.name!r} is not there yet"))
+    options: dict[str, Any] = {
+        "levels": settings.quantiles,
+        "normalise": model.normalise,
+        "cell": model.cell,
+        "hidden_size": model.hidden,
+        "num_layers": model.layers,
+        "embedding": model.embedding,
+        "dropout": model.dropout,
+        "decay": model.decay,
+    }
+    if model.name == "recursive":
+        return RecursiveNet(layout, head, paths=model.paths, generator=generator, **options)
+    if model.name == "attention":
+        return AttentionNet(layout, head, generator=generator, **options)
+    return DirectNet(layout, head, body=model.name, seed=settings.seed, generator=generator, **options)
 
 
 def members_of(settings: ForecastSettings, preparation: Preparation) -> Members:

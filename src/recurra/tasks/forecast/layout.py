@@ -35,6 +35,8 @@ class Parts(NamedTuple):
     """(B,) int64, 0 for an unknown series."""
     future: Tensor
     """(B, H) the values to come where they are shown (teacher forcing), else 0."""
+    shown: Tensor
+    """(B, H), 1 where they are."""
 
 
 class Layout(NamedTuple):
@@ -118,6 +120,7 @@ class Layout(NamedTuple):
             x[:, 0, end:-1].long(),
             x[:, 0, -1].long(),
             x[:, back:, 0],
+            x[:, back:, 1],
         )
 
 

@@ -176,7 +176,9 @@ def prepare(series: SeriesSet, settings: ForecastSettings) -> tuple[Preparation,
     """
     stops, ends = split(series, settings)
     train = series.until(series.offsets[:-1] + stops)
-    empty = [name for name, one in zip(train.ids, train, strict=True) if len(one.values) and np.isnan(one.values).all()]
+    # A series too short to be learnt from is still forecast, and scaled by what there is of it.
+    measured = series.until(series.offsets[:-1] + np.where(stops > 0, stops, ends))
+    empty = [one.id for one in measured if np.isnan(one.values).all()]
     if empty:
         fact = f"{len(empty)} of {len(series)} series have no value in their training rows, the first {empty[0]!r}"
         raise DataError(message("forecast", fact, hint="leave them out of the table."))
@@ -185,7 +187,7 @@ def prepare(series: SeriesSet, settings: ForecastSettings) -> tuple[Preparation,
     season = settings.season or (frequency.season if frequency is not None else 1)
     dated = with_calendar(train) if settings.data.calendar and model.name not in _PLAIN else train
     calendar = dated is not train
-    scale = series_scale(train, model.scale)
+    scale = series_scale(measured, model.scale)
     look_back = model.look_back or _look_back(stops, settings.horizon, season)
     inside = train.lengths < look_back + settings.horizon
     named = len(series) if 1 < len(series) <= model.most_series else 0

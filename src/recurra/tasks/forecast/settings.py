@@ -16,7 +16,7 @@ Count = Annotated[int, Meta(ge=0)]
 Share = Annotated[float, Meta(ge=0, lt=1)]
 
 Model = Literal[
-    "segment", "direct", "recursive", "attention", "tdnn", "narx", "esn", "ridge", "naive", "seasonal_naive", "drift"
+    "segment", "direct", "recursive", "attention", "tdnn", "esn", "ridge", "naive", "seasonal_naive", "drift"
 ]
 MODELS = Model.__args__
 

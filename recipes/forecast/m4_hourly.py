@@ -1,0 +1,93 @@
+"""M4, hourly: 414 series, 48 steps ahead, judged as the competition judged (sMAPE, MASE, OWA).
+
+python recipes/forecast/m4_hourly.py FOLDER [--model segment] [--seeds 3]
+
+FOLDER holds Hourly-train.csv.gz and Hourly-test.csv. One net for all series, with the settings that `recurra train
+forecast` has by default but for the season, which these files do not tell. Two weeks are read, so that a week repeats.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from recurra.data.series import SeriesSet, SeriesWindows, series_from_rows
+from recurra.tasks.forecast.forecaster import Forecaster
+from recurra.tasks.forecast.metrics import coverage, mase_scale, smape
+from recurra.tasks.forecast.naive import naive_forecast
+from recurra.tasks.forecast.settings import Architecture, ForecastSettings
+from recurra.tasks.forecast.train import fit
+from recurra.training.progress import Progress
+
+HORIZON, SEASON = 48, 24
+# Naive 2 of the competition on these 414 series.
+NAIVE2_SMAPE, NAIVE2_MASE = 18.383, 2.395
+
+
+def owa(truth: np.ndarray, said: np.ndarray, scale: np.ndarray) -> tuple[float, float, float]:
+    """sMAPE, MASE and their mean relative to Naive 2."""
+    first = float(smape(truth, said).mean())
+    second = float((np.abs(truth - said).mean(1) / scale).mean())
+    return first, second, (first / NAIVE2_SMAPE + second / NAIVE2_MASE) / 2
+
+
+def seasonal(series: SeriesSet, season: int) -> np.ndarray:
+    """The last season repeated (S, H)."""
+    windows = SeriesWindows(series, 168, HORIZON, least=168, future=0, first=series.lengths)
+    return naive_forecast(windows[:].values[:, :168, 0], HORIZON, "seasonal_naive", season)
+
+
+def combination(series: SeriesSet) -> np.ndarray:
+    """The mean of the last day and of the last week brought to the last day's level."""
+    day, week = seasonal(series, 24), seasonal(series, 168)
+    level = np.array([one.values[-24:, 0].mean() - one.values[-168:-144, 0].mean() for one in series])
+    return (day + week + level[:, None]) / 2
+
+
+def main() -> None:
+    """Measure, and print a line per forecast."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--model", default="segment")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first", type=int, default=1)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--out", type=Path, help="where the nets' checkpoints go, to be continued")
+    arguments = parser.parse_args()
+    train = series_from_rows(arguments.folder / "Hourly-train.csv.gz")
+    test = series_from_rows(arguments.folder / "Hourly-test.csv")
+    truth, scale = test.values.reshape(-1, HORIZON), mase_scale(train, SEASON)
+    for name, said in (("seasonal naive", seasonal(train, SEASON)), ("day and week, mean", combination(train))):
+        print(f"{name:<24} sMAPE %.3f  MASE %.3f  OWA %.3f" % owa(truth, said, scale), flush=True)
+    from recurra.base import config
+
+    base = ForecastSettings(horizon=HORIZON, season=SEASON, model=Architecture(name=arguments.model, look_back=336))
+    base = config.parse(ForecastSettings, config.to_dict(base), arguments.set)
+    medians = []
+    for seed in range(arguments.first, arguments.first + arguments.seeds):
+        began = time.monotonic()
+        settings = msgspec.structs.replace(base, seed=seed)
+        place = arguments.out / str(seed) if arguments.out else None
+        trained = fit(train, settings, folder=place, progress=Progress("plain"), resume=place is not None)
+        if trained.interrupted:
+            return
+        forecaster: Forecaster = trained.forecaster
+        found = forecaster.forecast(train)
+        medians.append(found.median)
+        inside = coverage(truth, found.quantiles[..., 0], found.quantiles[..., -1]).mean()
+        figures = owa(truth, found.median, scale)
+        told = f"90 % interval holds {100 * inside:.1f} %, {time.monotonic() - began:.0f} s"
+        print(f"{arguments.model}, seed {seed:<10} sMAPE %.3f  MASE %.3f  OWA %.3f  {told}" % figures, flush=True)
+    if len(medians) > 1:
+        joined = np.median(medians, axis=0)
+        print(f"{'median of the seeds':<24} sMAPE %.3f  MASE %.3f  OWA %.3f" % owa(truth, joined, scale))
+        mixed = (joined + combination(train)) / 2
+        print(f"{'and day and week':<24} sMAPE %.3f  MASE %.3f  OWA %.3f" % owa(truth, mixed, scale))
+
+
+if __name__ == "__main__":
+    main()
