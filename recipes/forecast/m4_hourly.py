@@ -42,9 +42,9 @@ def seasonal(series: SeriesSet, season: int) -> np.ndarray:
 
 
 def combination(series: SeriesSet) -> np.ndarray:
-    """The mean of the last day and of the last week brought to the last day's level."""
+    """The mean of the last day and of the last week, moved by how the level has moved since."""
     day, week = seasonal(series, 24), seasonal(series, 168)
-    level = np.array([one.values[-24:, 0].mean() - one.values[-168:-144, 0].mean() for one in series])
+    level = np.array([one.values[-24:, 0].mean() - one.values[-192:-168, 0].mean() for one in series])
     return (day + week + level[:, None]) / 2
 
 
