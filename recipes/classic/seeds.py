@@ -3,7 +3,8 @@
     python recipes/classic/seeds.py embedded_reber --seeds 0-29 --out runs/classic/embedded-lstm.jsonl
 
 Seeds that stand in --out are not run again, so the same command continues; with --seconds no further seed is started
-after so long. --table prints what is there and runs nothing.
+after so long, and with --keep a seed that was interrupted goes on where it was. --table prints what is there and runs
+nothing.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ def main() -> int:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any setting of the task")
     parser.add_argument("--out", type=Path, required=True, help="JSON lines, one a run")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="start no further seed after so long")
+    parser.add_argument("--keep", type=Path, help="a folder of run folders, one a seed")
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
     first, _, last = options.seeds.partition("-")
@@ -70,7 +72,10 @@ def main() -> int:
             continue
         named = {name: getattr(options, name) for name in ("cell", "hidden", "rate", "iterations")}
         try:
-            result = run_task(options.task, settings=task_settings(options.task, options.set, seed=seed, **named))
+            settings = task_settings(options.task, options.set, seed=seed, **named)
+            folder = options.keep / str(seed) if options.keep else None
+            resume = folder is not None and (folder / "config.toml").exists()
+            result = run_task(options.task, settings=settings, folder=folder, resume=resume)
         except RecurraError as error:
             print(f"seeds.py: {error}", file=sys.stderr)
             return 2

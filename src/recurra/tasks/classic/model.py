@@ -99,6 +99,12 @@ def gate_starts(settings: ClassicSettings) -> Mapping[str, str | float]:
     named: dict[str, str | float] = {
         name: value for name, value in starts.items() if value is not None and name in spec.params
     }
+    for one in settings.initial:
+        name, _, value = one.partition("=")
+        try:
+            named[name] = float(value)
+        except ValueError:
+            named[name] = value
     return chrono(settings.chrono, named) if settings.chrono and keepers(spec) else named
 
 

@@ -74,6 +74,8 @@ class ClassicSettings(Settings, frozen=True):
     """Start of the forget gate's bias, for cells that have one; unset: the cell's own."""
     input_bias: float | None = None
     """Start of the input gate's bias, for cells that have one; unset: the cell's own."""
+    initial: tuple[str, ...] = ()
+    """How parameters start, as `name=initialiser` or `name=number`: "W=glorot_uniform", "b.o=-1"."""
     chrono: NonNegative = 0.0
     """Longest dependency of the task in steps, from which the gates' biases start (Tallec and Ollivier 2018), for cells
     with gates that keep; 0: not so."""

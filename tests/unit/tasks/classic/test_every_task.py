@@ -133,6 +133,11 @@ def test_gates_start_where_the_settings_say() -> None:
     chrono = TASKS["adding"].model(task_settings("adding", ["chrono=400"]), torch.Generator().manual_seed(0))
     bias = dict(chrono.named_parameters())["recurrent.units.0.b.f"].detach()
     assert 0 < float(bias.min()) < float(bias.max()) < math.log(399)
+    given = TASKS["adding"].model(task_settings("adding", ["chrono=0", 'initial=["W=ones", "b.o=-1"]']), None)
+    assert set(dict(given.named_parameters())["recurrent.units.0.W.g"].flatten().tolist()) == {1.0}
+    assert set(dict(given.named_parameters())["recurrent.units.0.b.o"].tolist()) == {-1.0}
+    with pytest.raises(ConfigError, match="has no parameter Q"):
+        TASKS["adding"].model(task_settings("adding", ['initial=["Q=ones"]']), None)
     # A net without gates has none that could start anywhere.
     assert parameter_count("adding", cell="relu_rnn", hidden=4) == 4 * (4 + 2 + 1) + 5
 
