@@ -116,14 +116,15 @@ def test_naive_forecasts_by_hand():
         naive_forecast(back, 2, "theta")
 
 
-def test_ridge_is_scikit_learns():
+@pytest.mark.parametrize("intercept", [False, True])
+def test_ridge_is_scikit_learns(intercept):
     linear = pytest.importorskip("sklearn.linear_model")
     rng = np.random.default_rng(0)
     series = SeriesSet.of([rng.normal(size=200).cumsum(), rng.normal(size=90)])
     train, held = SeriesWindows(series, 6, 3), SeriesWindows(series, 6, 3, first=50)
-    found = fit_ridge(train, held, ridges=[0.5, 50.0])
+    found = fit_ridge(train, held, ridges=[0.5, 50.0], intercept=intercept)
     x, y = normalised()(train[:].values[:, :6, 0], train[:].values[:, 6:, 0])
-    peers = {ridge: linear.Ridge(ridge).fit(x, y) for ridge in (0.5, 50.0)}
+    peers = {ridge: linear.Ridge(ridge, fit_intercept=intercept).fit(x, y) for ridge in (0.5, 50.0)}
     np.testing.assert_allclose(found.weights, peers[found.ridge].coef_, atol=1e-9)
     np.testing.assert_allclose(found.bias, peers[found.ridge].intercept_, atol=1e-9)
     a, b = normalised()(held[:].values[:, :6, 0], held[:].values[:, 6:, 0])
