@@ -35,6 +35,12 @@ def owa(truth: np.ndarray, said: np.ndarray, scale: np.ndarray) -> tuple[float, 
     return first, second, (first / NAIVE2_SMAPE + second / NAIVE2_MASE) / 2
 
 
+def shown(title: str, figures: tuple[float, float, float], note: str = "") -> None:
+    """One line."""
+    smape_, mase, both = figures
+    print(f"{title:<24} sMAPE {smape_:.3f}  MASE {mase:.3f}  OWA {both:.3f}  {note}", flush=True)
+
+
 def seasonal(series: SeriesSet, season: int) -> np.ndarray:
     """The last season repeated (S, H)."""
     windows = SeriesWindows(series, 168, HORIZON, least=168, future=0, first=series.lengths)
@@ -62,7 +68,7 @@ def main() -> None:
     test = series_from_rows(arguments.folder / "Hourly-test.csv")
     truth, scale = test.values.reshape(-1, HORIZON), mase_scale(train, SEASON)
     for name, said in (("seasonal naive", seasonal(train, SEASON)), ("day and week, mean", combination(train))):
-        print(f"{name:<24} sMAPE %.3f  MASE %.3f  OWA %.3f" % owa(truth, said, scale), flush=True)
+        shown(name, owa(truth, said, scale))
     from recurra.base import config
 
     base = ForecastSettings(horizon=HORIZON, season=SEASON, model=Architecture(name=arguments.model, look_back=336))
@@ -81,12 +87,12 @@ def main() -> None:
         inside = coverage(truth, found.quantiles[..., 0], found.quantiles[..., -1]).mean()
         figures = owa(truth, found.median, scale)
         told = f"90 % interval holds {100 * inside:.1f} %, {time.monotonic() - began:.0f} s"
-        print(f"{arguments.model}, seed {seed:<10} sMAPE %.3f  MASE %.3f  OWA %.3f  {told}" % figures, flush=True)
+        shown(f"{arguments.model}, seed {seed}", figures, told)
     if len(medians) > 1:
         joined = np.median(medians, axis=0)
-        print(f"{'median of the seeds':<24} sMAPE %.3f  MASE %.3f  OWA %.3f" % owa(truth, joined, scale))
+        shown("median of the seeds", owa(truth, joined, scale))
         mixed = (joined + combination(train)) / 2
-        print(f"{'and day and week':<24} sMAPE %.3f  MASE %.3f  OWA %.3f" % owa(truth, mixed, scale))
+        shown("and day and week", owa(truth, mixed, scale))
 
 
 if __name__ == "__main__":
