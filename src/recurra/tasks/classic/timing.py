@@ -15,7 +15,7 @@ from recurra.data.sets import spikes
 from recurra.tasks.classic.model import SequenceModel, as_it_is, squared_error, squared_errors
 from recurra.tasks.classic.problem import ClassicSettings, Positive, Problem, Task, training
 from recurra.tasks.classic.stream import Drawn
-from recurra.training.config import TrainConfig
+from recurra.training.config import NonNegative, TrainConfig
 
 __all__ = ["GENERATE_SPIKES", "MEASURE_SPIKES", "PERIODIC"]
 
@@ -35,12 +35,13 @@ class MeasureSettings(_TimingSettings, frozen=True):
     """F: delays are F and F + 1."""
     spread: Positive = 1
     """Delays are F ... F + spread."""
-    spikes: Positive = 8
+    spikes: Positive = 4
     """Delays per training sequence."""
-    forget_bias: float | None = 5.0
-    """A counter must not leak."""
-    batch: Positive = 16
-    train: TrainConfig = training(10_000, 5e-3, evaluate_every=100)
+    hidden: Positive = 16
+    chrono: NonNegative = 50.0
+    batch: Positive = 64
+    """The two delays differ by a fiftieth: what is to be learned is lost in the noise of few answers."""
+    train: TrainConfig = training(8000, 1e-2, evaluate_every=100)
 
 
 class GenerateSettings(_TimingSettings, frozen=True):
