@@ -177,3 +177,24 @@ def test_folders_that_are_no_run_of_a_task(tmp_path: Path) -> None:
     (tmp_path / "text" / "config.toml").write_text("task = \n")
     with pytest.raises(CheckpointError, match="is damaged"):
         load(tmp_path / "text")
+
+
+def test_elmans_procedure_by_two_ways() -> None:
+    """One step back, as windows of one step or as e-prop, which for an Elman net leaves out the same products."""
+    ways = (["style=exact", "k1=64", "k2=1"], ["style=eprop", "k1=64"])
+    models = [
+        run_task(
+            "embedded_reber",
+            settings=reber(*(f"train.gradient.{word}" for word in words)),
+            cell="elman",
+            iterations=10,
+        ).model
+        for words in ways
+    ]
+    whole = run_task("embedded_reber", settings=reber(), cell="elman", iterations=10).model
+    one, other, full = (
+        [value.double() for value in model.state_dict().values()] for model in (*models, whole) if model
+    )
+    for a, b in zip(one, other, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+    assert any(float((a - b).abs().max()) > 1e-2 for a, b in zip(one, full, strict=True))
