@@ -24,7 +24,9 @@ print("torch imported:", "torch" in sys.modules)
 
 @pytest.mark.skipif(not (PACKAGE / "cli" / "main.py").exists(), reason="the command line is not there yet")
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["cells"], ["cells", "lstm"], ["train", "text", "--help"]], ids=" ".join
+    "arguments",
+    [["--help"], ["cells"], ["cells", "lstm"], ["train", "text", "--help"], ["train", "forecast", "--help"]],
+    ids=" ".join,
 )
 def test_no_torch(arguments):
     done = subprocess.run([sys.executable, "-c", SCRIPT, *arguments], capture_output=True, text=True, check=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from importlib import import_module
 from pathlib import Path
 
 __all__ = ["configure", "run"]
@@ -15,7 +16,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write it, and print where it is."""
-    from recurra.tasks.text.report import write_report
+    from recurra.serving.loading import task_of
 
-    print(write_report(Path(arguments.run)))
+    task = task_of(arguments.run)
+    # Whatever else trains on its own words is a classic task.
+    room = task if task in ("text", "forecast") else "classic"
+    print(import_module(f"recurra.tasks.{room}.report").write_report(Path(arguments.run)))
     return 0

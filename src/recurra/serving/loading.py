@@ -11,7 +11,7 @@ from recurra.base.errors import CheckpointError, message
 from recurra.base.registry import Registry
 from recurra.tasks.text import run as text
 
-__all__ = ["load"]
+__all__ = ["load", "task_of"]
 
 LOADERS: Registry[Callable[[Path | str], Any]] = Registry("task")
 LOADERS.add("text", text.load)
@@ -39,14 +39,7 @@ def load(folder: Path | str) -> Any:
     belong together; ConfigError where its config.toml is faulty; UnknownName for a task that is not installed.
     """
     folder = Path(folder)
-    try:
-        settings = tomllib.loads((folder / text.CONFIG).read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
-        # The text loader says best what is wrong with a folder that is no run.
-        settings = {}
-    task = settings.get("task", "text")
-    if not isinstance(task, str):
-        raise CheckpointError(message(str(folder), f"config.toml names no task, but {task!r}"))
+    task = task_of(folder)
     if task == "forecast":
         # Nor for the time series.
         from recurra.tasks.forecast import run as forecast
@@ -55,3 +48,20 @@ def load(folder: Path | str) -> Any:
     if task not in LOADERS:
         _add_classic()
     return LOADERS[task](folder)
+
+
+def task_of(folder: Path | str) -> str:
+    """The task that a run folder's config.toml names; "text" where there is none, whose loader then says what is wrong.
+
+    Raises CheckpointError where it is no name.
+    """
+    folder = Path(folder)
+    try:
+        settings = tomllib.loads((folder / text.CONFIG).read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
+        # The text loader says best what is wrong with a folder that is no run.
+        settings = {}
+    task = settings.get("task", "text")
+    if not isinstance(task, str):
+        raise CheckpointError(message(str(folder), f"config.toml names no task, but {task!r}"))
+    return task
