@@ -11,8 +11,19 @@ from recurra.diagnostics.chart import ticks
 
 __all__ = ["Group", "dot_chart", "rate_chart"]
 
-# Okabe and Ito's colours, told apart by most colour-blind readers.
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7f7f7f")
+# Okabe and Ito's colours, told apart by most colour-blind readers, then four more.
+_COLOURS = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#e69f00",
+    "#56b4e9",
+    "#8c6d31",
+    "#7f7f7f",
+    "#5b3f8c",
+    "#2f4f2f",
+)
 _WIDTH, _ROW, _TOP, _BOTTOM, _RIGHT = 720.0, 30.0, 10.0, 46.0, 24.0
 
 

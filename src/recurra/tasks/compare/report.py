@@ -55,8 +55,9 @@ def write_report(
         figures.append(Figure("Search for the learning rate", by_rate, told))
         write_text(folder / PICTURES[1], by_rate)
     lead = f"{task.title}. {len(rows)} cells of about {settings.parameters:,} parameters"
+    names = ", ".join(row.cell for row in rows)
     page = Report(
-        title=f"{settings.task}: {', '.join(row.cell for row in rows[:6])}",
+        title=f"{settings.task}: {len(rows)} cells compared" if len(rows) > 3 else f"{settings.task}: {names}",
         lead=f"{lead}; {task.paper}." if task.paper else f"{lead}.",
         figures=figures,
         settings=config.to_dict(settings),
@@ -68,7 +69,7 @@ def write_report(
 
 
 def _table(rows: Sequence[Row], metric: str) -> str:
-    heads = ("cell", "hidden", "parameters", "rate", "seeds", f"{metric}, mean", "sd", "best", "worst", "p", "seconds")
+    heads = ("cell", "hidden", "parameters", "rate", "seeds", f"{metric}, mean", "sd", "best", "worst", "p", "s")
     right = 'style="padding:.3em .8em .3em 0;white-space:nowrap;text-align:right"'
     left = right.replace("right", "left")
 
