@@ -75,6 +75,9 @@ def net_of(settings: ForecastSettings, preparation: Preparation, generator: Gene
     }
     if model.name == "recursive":
         return RecursiveNet(layout, head, paths=model.paths, generator=generator, **options)
+    if model.name == "narx":
+        delays = min(model.delays or max(preparation.season, 1) + 1, preparation.look_back)
+        return RecursiveNet(layout, head, paths=model.paths, delays=delays, generator=generator, **options)
     if model.name == "attention":
         return AttentionNet(layout, head, generator=generator, **options)
     return DirectNet(layout, head, body=model.name, seed=settings.seed, generator=generator, **options)

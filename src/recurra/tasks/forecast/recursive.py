@@ -9,26 +9,52 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from recurra.base.state import map_state
 from recurra.layers.decay import InputDecay
 from recurra.layers.feedforward import linear
 from recurra.layers.recurrent import Recurrent
+from recurra.layers.tdnn import TimeDelay
 from recurra.tasks.forecast.heads import Head, NegativeBinomialHead
 from recurra.tasks.forecast.layout import Layout, Parts
 from recurra.tasks.forecast.network import Context, ForecastNet, instance
 
-__all__ = ["RecursiveNet"]
+__all__ = ["RecursiveNet", "Tapped"]
 
 # Rows of sample paths that run at once.
 _ROWS = 16384
 
 
+class Tapped(nn.Module):
+    """The last `delays` inputs through tanh units and, beside them, through linear ones: the body of a NARX.
+
+    Its one memory is the delay line, so in training (the open loop: true values on the line) no gradient goes back
+    through time. x (B, T, width) -> (B, T, 2 size), with the line as state, as `Recurrent`.
+    """
+
+    def __init__(self, width: int, size: int, delays: int, generator: Generator | None = None) -> None:
+        super().__init__()
+        options = {"activation": "linear", "padding": "causal", "generator": generator}
+        self.delays = TimeDelay(width, 2 * size, delays, **options)  # pyright: ignore[reportArgumentType]
+        self.size, self.output_width = size, 2 * size
+
+    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """All steps."""
+        y, line = self.delays(x, state)
+        return torch.cat((torch.tanh(y[..., : self.size]), y[..., self.size :]), -1), line
+
+    def step(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """One: x (B, width)."""
+        y, line = self(x.unsqueeze(1), state)
+        return y[:, 0], line
+
+
 class RecursiveNet(ForecastNet):
     """z_t from z_{t-1}, whether it was seen, the covariates of t, and the state.
 
-    Past-only covariates are read one step late, and not at all beyond the origin.
+    Past-only covariates are read one step late, and not at all beyond the origin. With `delays` the state is not a
+    cell's but the last so many inputs: a NARX net, open loop in training, closed loop in the forecast.
     """
 
     taught = True
@@ -48,6 +74,7 @@ class RecursiveNet(ForecastNet):
         dropout: float = 0.1,
         decay: bool = False,
         paths: int = 200,
+        delays: int = 0,
         generator: Generator | None = None,
     ) -> None:
         super().__init__(layout, head, normalise, levels)
@@ -55,7 +82,10 @@ class RecursiveNet(ForecastNet):
         self.decay = InputDecay(1) if decay else None
         self.paths = paths
         width = 3 + 2 * layout.past + layout.known + self.context.width
-        self.recurrent = Recurrent(cell, width, hidden_size, num_layers, dropout=dropout, generator=generator)
+        if delays:
+            self.recurrent = Tapped(width, hidden_size, delays, generator)
+        else:
+            self.recurrent = Recurrent(cell, width, hidden_size, num_layers, dropout=dropout, generator=generator)
         self.output = linear(self.recurrent.output_width, head.outputs, generator)
 
     def parameters_of(self, parts: Parts, location: Tensor, scale: Tensor) -> Tensor:

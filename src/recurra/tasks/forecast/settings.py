@@ -16,7 +16,17 @@ Count = Annotated[int, Meta(ge=0)]
 Share = Annotated[float, Meta(ge=0, lt=1)]
 
 Model = Literal[
-    "segment", "direct", "recursive", "attention", "tdnn", "esn", "ridge", "naive", "seasonal_naive", "drift"
+    "segment",
+    "direct",
+    "recursive",
+    "attention",
+    "narx",
+    "tdnn",
+    "esn",
+    "ridge",
+    "naive",
+    "seasonal_naive",
+    "drift",
 ]
 MODELS = Model.__args__
 
@@ -74,7 +84,9 @@ class Architecture(Settings, frozen=True):
     """Missing values fade towards the mean since the last one seen (GRU-D); direct and recursive nets."""
     loss: Literal["quantile", "mae", "mse", "gaussian", "student", "negative_binomial"] = "quantile"
     paths: Positive = 200
-    """Sample paths behind a forecast of the recursive net."""
+    """Sample paths behind a forecast of the recursive net and of NARX."""
+    delays: Count = 0
+    """Values that a NARX net is fed back; 0: a season and one more, at most the look-back."""
 
 
 class ForecastSettings(Settings, frozen=True):

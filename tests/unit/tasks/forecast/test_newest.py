@@ -14,7 +14,7 @@ from recurra.tasks.forecast.layout import Layout
 from recurra.tasks.forecast.prepare import Preparation
 from recurra.tasks.forecast.settings import Architecture, ForecastSettings
 
-NETS = ("segment", "direct", "recursive", "attention", "tdnn", "esn", "ridge")
+NETS = ("segment", "direct", "recursive", "attention", "narx", "tdnn", "esn", "ridge")
 
 
 def preparation(**changes):
@@ -66,7 +66,7 @@ def test_what_is_missing_has_no_value(name):
     torch.testing.assert_close(rows[0], rows[1], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name", ["segment", "direct", "recursive", "attention"])
+@pytest.mark.parametrize("name", ["segment", "direct", "recursive", "attention", "narx"])
 def test_covariates_of_the_future_are_read(name):
     made = net(name, known=("k",), past=("p",), static=("s",), levels=(("u", "v"),), category_names=("c",))
     x = torch.zeros(1, 72, made.layout.width)
@@ -107,3 +107,24 @@ def test_layout_packs_and_unpacks():
     assert not parts.future.any()
     shown = layout.parts(layout.pack(window, full, show=True)).future
     np.testing.assert_allclose(shown, window.values[:, 3:, 0], rtol=1e-6)
+
+
+def test_narx_remembers_its_delays_and_no_more():
+    """From the values alone, closed loop included, against the formula in NumPy."""
+    made = net("narx", season=3)
+    assert made.recurrent.delays.span == 3
+    values = np.sin(np.arange(48) / 4).astype(np.float32)
+    before = said(made, values)
+    values[:40] = 5
+    torch.testing.assert_close(before, said(made, values), rtol=0, atol=0)
+    # One step: x_t = (value, seen, log scale), the four newest, oldest first.
+    weight, bias = (p.detach().double().numpy() for p in (made.recurrent.delays.weight, made.recurrent.delays.bias))
+    taps = np.stack([values[-4:], np.ones(4), np.zeros(4)], 1).reshape(-1)
+    units = weight @ taps + bias
+    units[:8] = np.tanh(units[:8])
+    last = made.output.weight.detach().double().numpy() @ units + made.output.bias.detach().double().numpy()
+    x = torch.zeros(1, 72, made.layout.width)
+    x[0, :48, 0], x[0, :48, 1] = torch.as_tensor(values), 1
+    with torch.no_grad():
+        found = made(x)[0].parameters[0, 0]
+    np.testing.assert_allclose(found, last, atol=1e-5)
