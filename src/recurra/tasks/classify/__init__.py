@@ -1,0 +1,1 @@
+"""Task: the class of a whole series (UCR/UEA archive and the like)."""

@@ -1,0 +1,1 @@
+"""Task: events in a continuous stream, found while it runs."""
