@@ -25,8 +25,8 @@ _LABELS = ("label", "class", "target", "y_true")
 def read_cases(data: CaseSettings, source: Any = None, classes: Sequence[str] = ()) -> SeriesSet:
     """The cases that the settings name, or those of `source`: a file, a frame, or a set.
 
-    Files: .ts (UCR/UEA), a UCR .txt or .tsv with the class first, .npz with X (cases, channels, time) and y, .npy with X
-    alone, and long tables (.csv, .tsv, .parquet) with columns of ids, stamps, channels and the class, the same in all
+    Files: .ts (UCR/UEA), a UCR .txt or .tsv with the class first, .npz with X (cases, channels, time) and y, .npy with
+    X alone, and long tables (.csv, .tsv, .parquet) with columns of ids, stamps, channels and the class, the same in all
     rows of a case. Steps behind the last value of a case are padding and cut off. classes: the order of codes that a
     trained model has; by default they are sorted.
 

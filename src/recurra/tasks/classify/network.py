@@ -124,7 +124,7 @@ class LstmFcn(ClassifyNet):
         seen, valid = self._convolved(x, lengths)
         features = masked_mean(seen, valid)
         if self.body is not None:
-            said = self._branch(x, lengths)
+            said = self._branch(self.body, x, lengths)
             features = torch.cat([nn.functional.dropout(said, self.branch_dropout, self.training), features], -1)
         return self.output(features)
 
@@ -141,8 +141,7 @@ class LstmFcn(ClassifyNet):
         x = torch.where(valid.unsqueeze(2), x, x.new_zeros(()))
         return self.fcn(x, valid.unsqueeze(1)), valid.unsqueeze(1)
 
-    def _branch(self, x: Tensor, lengths: Tensor | None) -> Tensor:
-        assert self.body is not None
+    def _branch(self, body: Recurrent, x: Tensor, lengths: Tensor | None) -> Tensor:
         inside = lengths
         if self.length:
             if lengths is not None:
@@ -150,7 +149,7 @@ class LstmFcn(ClassifyNet):
             room = self.length - x.shape[1]
             x = nn.functional.pad(x, (0, 0, 0, room)) if room > 0 else x[:, : self.length]
             x, inside = x.transpose(1, 2), None
-        y, _ = self.body(x, None, inside)
+        y, _ = body(x, None, inside)
         return last_valid(y, inside) if self.attention is None else self.attention(y, inside)[0]
 
 
