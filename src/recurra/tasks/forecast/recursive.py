@@ -23,7 +23,7 @@ from recurra.tasks.forecast.network import Context, ForecastNet, instance
 __all__ = ["RecursiveNet", "Tapped"]
 
 # Rows of sample paths that run at once.
-_ROWS = 16384
+_ROWS = 4096
 
 
 class Tapped(nn.Module):

@@ -17,6 +17,7 @@ from recurra.diagnostics.chart import Axis, Line, line_chart
 from recurra.diagnostics.report import Figure, Key, Report, write
 from recurra.equations.show import equations
 from recurra.tasks.forecast.fan import fan_chart
+from recurra.tasks.forecast.looked import looked_figure
 from recurra.tasks.forecast.run import HELD, settings_of
 from recurra.tasks.text.run import REPORT, read_note
 from recurra.training.log import read_lines
@@ -33,6 +34,8 @@ def write_report(folder: Path | str) -> Path:
     settings, note = settings_of(folder), read_note(folder)
     kept = json.loads((folder / HELD).read_text(encoding="utf-8")) if (folder / HELD).exists() else None
     figures = backtest_figures(kept) if kept else []
+    if kept and "attention" in kept:
+        figures.append(looked_figure(kept["attention"]))
     figures += _losses(folder)
     model = settings.model
     result = note.get("result", {})

@@ -21,6 +21,7 @@ from recurra.data.series.series_set import SeriesSet
 from recurra.tasks.forecast.backtest import Backtest, evaluate
 from recurra.tasks.forecast.build import members_of
 from recurra.tasks.forecast.forecaster import Forecaster
+from recurra.tasks.forecast.looked import looked
 from recurra.tasks.forecast.prepare import Preparation, read_data
 from recurra.tasks.forecast.settings import ForecastSettings
 from recurra.tasks.forecast.train import Trained, fit, summary
@@ -90,6 +91,8 @@ def train_run(
         found = evaluate(trained.forecaster, shown, first, stride=stride)
         examples = [dataclasses.asdict(example) for example in found.examples]
         kept = {"part": part, "levels": found.levels, **found.numbers(), "examples": examples}
+        if (seen := looked(trained.forecaster, shown)) is not None:
+            kept["attention"] = seen
         write_text(folder / HELD, json.dumps(kept, ensure_ascii=False) + "\n")
         facts = {"series": len(series), "rows": int(series.lengths.sum()), "overall": kept["overall"], "part": part}
         write_note(folder, result={**summary(trained), **facts})

@@ -17,7 +17,7 @@ from recurra.reservoir.layer import ReservoirLayer
 from recurra.reservoir.reservoir import Reservoir
 from recurra.tasks.forecast.heads import Head
 from recurra.tasks.forecast.layout import Layout, Parts
-from recurra.tasks.forecast.network import Context, ForecastNet
+from recurra.tasks.forecast.network import Context, ForecastNet, instance
 
 __all__ = ["AttentionNet", "DirectNet", "Horizon"]
 
@@ -159,6 +159,12 @@ class AttentionNet(_Reading):
         """From the decoder's outputs and what they found."""
         del location, scale
         return self.attended(parts)[0]
+
+    def weights(self, x: Tensor) -> Tensor:
+        """(B, H, L): where each step of the horizon looks, from packed windows; rows sum to 1."""
+        parts = self.layout.parts(x)
+        location, scale = instance(parts.values, parts.observed, self.normalise)
+        return self.attended(parts._replace(values=(parts.values - location) / scale * parts.observed))[1]
 
     def attended(self, parts: Parts) -> tuple[Tensor, Tensor]:
         """Parameters (B, H, outputs), and where each step of the horizon looked (B, H, L)."""

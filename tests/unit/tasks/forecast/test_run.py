@@ -14,6 +14,7 @@ from recurra.base.errors import CheckpointError, ConfigError, DataError
 from recurra.data.series import Frequency, SeriesSet
 from recurra.tasks.forecast.backtest import backtest, evaluate
 from recurra.tasks.forecast.estimator import ForecastEstimator
+from recurra.tasks.forecast.looked import looked
 from recurra.tasks.forecast.report import write_report
 from recurra.tasks.forecast.run import load, train_run
 from recurra.tasks.forecast.settings import MODELS, Architecture, DataSettings, ForecastSettings
@@ -49,7 +50,9 @@ def test_every_model_goes_all_the_way(name, tmp_path):
     assert said.quantiles.shape == (3, 8, 3)
     assert (np.diff(said.quantiles, axis=-1) >= 0).all()
     assert said.stamps[0].tolist() == list(range(160, 168))
-    assert write_report(tmp_path / "run").read_text().count("<svg") >= 5
+    page = write_report(tmp_path / "run").read_text()
+    assert page.count("<svg") >= 5
+    assert ("where each step looked" in page) == (name == "attention")
 
 
 @pytest.mark.parametrize("name", ["segment", "direct", "recursive", "attention", "ridge"])
@@ -68,6 +71,22 @@ def test_default_beats_seasonal_naive_where_the_level_moves():
     trained = fit(SeriesSet.of(list(rows)), settings("segment", 100, data=DataSettings(test=60)))
     found = evaluate(trained.forecaster, SeriesSet.of(list(rows)), trained.ends).overall()
     assert found["mae"] < 0.9 * found["seasonal_naive.mae"]
+
+
+def test_what_attention_is_shown_is_what_the_forecast_used():
+    """Rows sum to 1; the same net with another past looks elsewhere."""
+    series = waves()
+    forecaster = fit(series, settings("attention", 5)).forecaster
+    seen = looked(forecaster, series)
+    assert seen is not None
+    weights = np.array(seen["weights"])
+    assert weights.shape == (8, 24)
+    np.testing.assert_allclose(weights.sum(1), 1, atol=24e-5)
+    np.testing.assert_allclose(seen["values"], series.values[160 - 8 - 24 : 160, 0], rtol=1e-6)
+    other = looked(forecaster, replace(series, values=series.values**2))
+    assert other is not None
+    assert np.abs(np.array(other["weights"]) - weights).max() > 1e-4
+    assert looked(fit(series, settings("ridge")).forecaster, series) is None
 
 
 def test_a_new_series_and_a_gap():

@@ -1,0 +1,54 @@
+"""Where the attention of a forecasting net looked, for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from recurra.data.series.series_set import SeriesSet
+from recurra.diagnostics.panels import Panel, panel_chart
+from recurra.diagnostics.report import Figure
+from recurra.tasks.forecast.forecaster import Forecaster
+from recurra.tasks.forecast.sequence import AttentionNet
+from recurra.tasks.forecast.simple import Members
+
+__all__ = ["looked", "looked_figure"]
+
+
+def looked(forecaster: Forecaster, series: SeriesSet) -> dict[str, Any] | None:
+    """Weights (H, L) of the newest window with a future, of the first member; None for a net without attention."""
+    net = forecaster.net
+    first = net.members[0] if isinstance(net, Members) else net
+    if not isinstance(first, AttentionNet):
+        return None
+    ready = forecaster.preparation.apply(series)
+    origins = series.ends - series.offsets[:-1] - forecaster.preparation.horizon
+    windows = forecaster.windows(ready, first=np.maximum(origins, 1), last=np.maximum(origins, 1) + 1)
+    if not len(windows):
+        return None
+    window = windows[[0]]
+    with torch.no_grad():
+        weights = first.weights(forecaster.preparation.layout.pack(window, ready.series, ready.places))
+    scale, location = (part[window.series[0], 0] for part in (ready.scale.scale, ready.scale.location))
+    values = window.values[0, :, 0] * scale + location
+    return {
+        "id": series.ids[window.series[0]],
+        "values": [None if np.isnan(value) else float(value) for value in values],
+        "weights": [[round(float(weight), 5) for weight in row] for row in weights[0]],
+    }
+
+
+def looked_figure(kept: Mapping[str, Any]) -> Figure:
+    """The look-back's values over the weights that each step of the horizon gave them."""
+    weights = np.array(kept["weights"])
+    horizon, back = weights.shape
+    values = np.array([np.nan if value is None else value for value in kept["values"][:back]], float)[None]
+    panels = [
+        Panel("the values that were read", values),
+        Panel("where each step looked", weights, f"the last {back} steps", f"{horizon} steps ahead", 0.0),
+    ]
+    told = f"Newest forecast of {kept['id']}: bright where the decoder's query found what it asked for."
+    return Figure("Attention", panel_chart([panels], label="attention over the look-back"), told)
