@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Generator
@@ -16,7 +17,7 @@ from recurra.tasks.forecast.sequence import AttentionNet, DirectNet
 from recurra.tasks.forecast.settings import ForecastSettings
 from recurra.tasks.forecast.simple import Members, NaiveNet, RidgeNet
 
-__all__ = ["head_for", "members_of", "net_of", "segment_of"]
+__all__ = ["head_for", "joined", "members_of", "net_of", "segment_of"]
 
 
 def head_for(settings: ForecastSettings) -> Head:
@@ -85,4 +86,13 @@ def net_of(settings: ForecastSettings, preparation: Preparation, generator: Gene
 
 def members_of(settings: ForecastSettings, preparation: Preparation) -> Members:
     """The whole ensemble with fresh weights, for saved ones to go into."""
-    return Members([net_of(settings, preparation) for _ in range(settings.members)])
+    nets = [net_of(settings, preparation) for _ in range(settings.members)]
+    return joined(nets, settings, preparation)
+
+
+def joined(nets: Sequence[ForecastNet], settings: ForecastSettings, preparation: Preparation) -> Members:
+    """Nets of different seeds, with the share of ridge regression that was asked for."""
+    share = settings.model.blend
+    if not share:
+        return Members(nets)
+    return Members(nets, RidgeNet(preparation.layout, "last", settings.quantiles), share)

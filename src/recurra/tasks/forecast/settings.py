@@ -29,6 +29,7 @@ Model = Literal[
     "drift",
 ]
 MODELS = Model.__args__
+_BLENDED = ("segment", "direct", "attention", "tdnn", "esn")
 
 
 class DataSettings(Settings, frozen=True):
@@ -80,6 +81,8 @@ class Architecture(Settings, frozen=True):
     """With more series than this none has an embedding of its own."""
     skip: bool = True
     """Add the ridge regression, from which the net then learns what is left."""
+    blend: Share = 0.0
+    """Share of a ridge regression of its own in what the nets say (segment, direct, attention, tdnn, esn)."""
     decay: bool = False
     """Missing values fade towards the mean since the last one seen (GRU-D); direct and recursive nets."""
     loss: Literal["quantile", "mae", "mse", "gaussian", "student", "negative_binomial"] = "quantile"
@@ -129,3 +132,6 @@ class ForecastSettings(Settings, frozen=True):
             raise ValueError(f"quantiles must rise strictly between 0 and 1, got {list(levels)}")
         if 0.5 not in levels:
             raise ValueError(f"quantiles must have the median, 0.5, got {list(levels)}")
+        if self.model.blend and self.model.name not in _BLENDED:
+            said = f"model.blend is for {', '.join(_BLENDED)}, not for {self.model.name}"
+            raise ValueError(said)

@@ -48,20 +48,28 @@ class RidgeNet(ForecastNet):
 
 
 class Members(ForecastNet):
-    """Nets of different seeds as one: each quantile is the median of theirs, calibrated together."""
+    """Nets of different seeds as one: each quantile is the median of theirs, calibrated together.
 
-    def __init__(self, nets: Sequence[ForecastNet]) -> None:
+    ridge, share: of a closed-form regression in what is said; it errs elsewhere than the nets do.
+    """
+
+    def __init__(self, nets: Sequence[ForecastNet], ridge: RidgeNet | None = None, share: float = 0.0) -> None:
         first = nets[0]
         super().__init__(first.layout, first.head, first.normalise, first.levels)
         self.members = cast("list[ForecastNet]", nn.ModuleList(nets))
+        self.ridge, self.share = ridge, share
 
     def raw_quantiles(self, x: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """The median over members; an even number's is the mean of the middle two."""
         found = [net.raw_quantiles(x, generator) for net in self.members]
-        _, location, scale = found[0]
-        if len(found) == 1:
-            return found[0]
-        return torch.stack([said for said, _, _ in found]).quantile(0.5, dim=0), location, scale
+        said, location, scale = found[0]
+        if len(found) > 1:
+            said = torch.stack([one for one, _, _ in found]).quantile(0.5, dim=0)
+        if self.ridge is None:
+            return said, location, scale
+        linear, middle, spread = (part.to(said) for part in self.ridge.raw_quantiles(x))
+        linear = (linear * spread.unsqueeze(-1) + (middle - location).unsqueeze(-1)) / scale.unsqueeze(-1)
+        return said + self.share * (linear - said), location, scale
 
     def parameters_of(self, parts: Parts, location: Tensor, scale: Tensor) -> Tensor:
         """Of the first member."""

@@ -16,7 +16,7 @@ from recurra.base.errors import DataError, message
 from recurra.base.rng import Streams
 from recurra.data.series.series_set import SeriesSet
 from recurra.data.series.window import SeriesWindows
-from recurra.tasks.forecast.build import net_of
+from recurra.tasks.forecast.build import joined, net_of
 from recurra.tasks.forecast.forecaster import Forecaster
 from recurra.tasks.forecast.network import ForecastNet, SegmentNet, forecast_loss
 from recurra.tasks.forecast.prepare import Preparation, Ready, prepare
@@ -95,7 +95,14 @@ def fit(
                 forecaster = Forecaster(Members([net]), preparation, settings)
                 return Trained(forecaster, stops, ends, tuple(results), ridge, True)
         nets.append(net.eval())
-    whole = Members(nets)
+    whole = joined(nets, settings, preparation)
+    if whole.ridge is not None:
+        linear = weights_of_skip(parts.train, parts.validation, plain(settings, normalise="last"))
+        if linear is None:
+            fact = "no window of the training rows has all its targets, so there is no ridge regression to blend in"
+            raise DataError(message("forecast", fact, hint="--set model.blend=0, or a shorter horizon."))
+        ridge = linear[2]
+        _give_skip(whole.ridge, linear)
     if settings.calibrate:
         _calibrate(whole, parts)
     return Trained(Forecaster(whole, preparation, settings), stops, ends, tuple(results), ridge)

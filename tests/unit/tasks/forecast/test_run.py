@@ -73,6 +73,21 @@ def test_default_beats_seasonal_naive_where_the_level_moves():
     assert found["mae"] < 0.9 * found["seasonal_naive.mae"]
 
 
+def test_blend_is_the_share_of_the_ridge_that_was_asked_for(tmp_path):
+    """Of net and ridge, each trained alone; both normalise their windows differently."""
+    series = waves()
+    alone = {"skip": False, "normalise": "standard"}
+    plain = {"iterations": 5, "calibrate": False, "quantiles": (0.5,)}
+    net = fit(series, settings("segment", architecture=alone, **plain)).forecaster.forecast(series).median
+    ridge = fit(series, settings("ridge", architecture={"normalise": "last"}, **plain)).forecaster.forecast(series)
+    both = settings("segment", architecture={**alone, "blend": 0.25}, **plain)
+    said = train_run(both, tmp_path / "run", series=series).trained.forecaster.forecast(series).median
+    np.testing.assert_allclose(said, 0.75 * net + 0.25 * ridge.median, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(load(tmp_path / "run").forecast(series).median, said)
+    with pytest.raises(ValueError, match=r"blend is for segment.*not for recursive"):
+        settings("recursive", architecture={"blend": 0.5})
+
+
 def test_what_attention_is_shown_is_what_the_forecast_used():
     """Rows sum to 1; the same net with another past looks elsewhere."""
     series = waves()
