@@ -89,7 +89,8 @@ def _best(detector: Detector, stretches: Sequence[Stretch], rules: Sequence[Rule
     for place, value in enumerate(values):
         if value < top - 1e-12:
             continue
-        if runs and runs[-1][-1] == place - 1:
+        along = place and rules[place] >= rules[place - 1]
+        if runs and along and runs[-1][-1] == place - 1:
             runs[-1].append(place)
         else:
             runs.append([place])

@@ -7,6 +7,7 @@ of the end of the one before.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -89,22 +90,22 @@ class TrackDecoder:
         self.ended: int | None = None
         self.refused = False
         """The present one began within the refractory time."""
-        self.sums = np.zeros(len(self.classes))
+        self.sums = [0.0] * len(self.classes)
         self.moment = self.mass = self.peak = 0.0
 
-    def push(self, frame: int, shares: np.ndarray) -> tuple[str, Detection] | None:
+    def push(self, frame: int, shares: Sequence[float]) -> tuple[str, Detection] | None:
         """shares (K,): the probability of each class of this track in this frame."""
-        value = float(shares.sum())
+        value = sum(shares)
         low = min(self.rule.low, self.rule.high)
         if self.start < 0:
             if value < self.rule.high:
                 return None
-            self.start, self.sums = frame, np.zeros(len(self.classes))
+            self.start, self.sums = frame, [0.0] * len(self.classes)
             self.moment = self.mass = self.peak = 0.0
             self.refused = self.ended is not None and frame - self.ended <= self.rule.refractory
         elif value < low:
             return self.finish(frame - 1, frame)
-        self.sums = self.sums + shares
+        self.sums = [total + share for total, share in zip(self.sums, shares, strict=True)]
         self.mass, self.moment = self.mass + value, self.moment + value * frame
         self.peak = max(self.peak, value)
         if self.refused or frame - self.start + 1 != self.rule.least:
@@ -122,16 +123,16 @@ class TrackDecoder:
 
     def _event(self, last: int, decided: int, start: int | None = None) -> Detection:
         first = self.start if start is None else start
-        time = int(np.floor(self.moment / self.mass + 0.5))
+        time = math.floor(self.moment / self.mass + 0.5)
         known = decided if self.point else first + self.rule.least - 1
-        return Detection(self.classes[int(self.sums.argmax())], first, last, time, self.peak, known)
+        return Detection(self.classes[self.sums.index(max(self.sums))], first, last, time, self.peak, known)
 
     def state(self) -> dict[str, Any]:
         """Plain values."""
         names = ("start", "ended", "refused", "moment", "mass", "peak")
-        return {name: getattr(self, name) for name in names} | {"sums": self.sums.tolist()}
+        return {name: getattr(self, name) for name in names} | {"sums": list(self.sums)}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from there."""
         for name, value in state.items():
-            setattr(self, name, np.array(value, np.float64) if name == "sums" else value)
+            setattr(self, name, list(value) if name == "sums" else value)

@@ -143,7 +143,7 @@ def tally(
     pairs = match(begins, times[order], tolerance)
     whole = _counted(begins, times[order], known[order], pairs, first * step)
     confusion = _confusion(truth, labels[order], times[order], begins, pairs, first * step)
-    return Tally((last - first) * step / 3600, whole, tuple(counts), confusion)
+    return Tally(float((last - first) * step / 3600), whole, tuple(counts), confusion)
 
 
 def _counted(truth: np.ndarray, found: np.ndarray, known: np.ndarray, pairs: np.ndarray, first: float) -> Counts:

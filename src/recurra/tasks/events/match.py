@@ -84,10 +84,8 @@ class Counts(NamedTuple):
         """Two stretches together."""
         if not isinstance(other, Counts):
             return NotImplemented
-        return Counts(*(a + b for a, b in zip(self[:3], other[:3], strict=True)), *self._joined(other))
-
-    def _joined(self, other: Counts) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        return self.delays + other.delays, self.offs + other.offs
+        true, false, missed = (a + b for a, b in zip(self[:3], other[:3], strict=True))
+        return Counts(true, false, missed, self.delays + other.delays, self.offs + other.offs)
 
     def numbers(self, hours: float) -> dict[str, Any]:
         """Plain values for JSON."""

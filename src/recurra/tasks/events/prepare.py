@@ -54,18 +54,22 @@ class Preparation:
         if values.shape[-1] != len(self.channels):
             fact = f"there are {values.shape[-1]} channels, the model was trained with {len(self.channels)}"
             raise DataError(message(where, fact, f"Those are: {', '.join(self.channels)}."))
+        self.check(values, where)
         seen = ~np.isnan(values)
-        if np.isinf(values).any():
-            raise DataError(message(where, f"{int(np.isinf(values).sum())} values are infinite"))
-        if not self.masked and not seen.all():
-            fact = f"{int((~seen).sum())} values are missing; this model has no mask"
-            hint = "train with --set model.mask=yes; by default a net has one where its training part has gaps."
-            raise DataError(message(where, fact, hint=hint))
         scaled = np.where(seen, (values - np.array(self.location)) / np.array(self.scale), 0.0)
         x = np.concatenate([scaled, seen], axis=-1) if self.masked else scaled
         count = values.shape[-2] // self.frame
         kept = x[..., : count * self.frame, :].astype(np.float32)
         return kept.reshape(*values.shape[:-2], count, self.frame * self.width)
+
+    def check(self, values: np.ndarray, where: str) -> None:
+        """DataError for infinities, and for gaps that a net without a mask cannot see."""
+        if np.isinf(values).any():
+            raise DataError(message(where, f"{int(np.isinf(values).sum())} values are infinite"))
+        missing = int(np.isnan(values).sum())
+        if missing and not self.masked:
+            hint = "train with --set model.mask=yes; by default a net has one where its training part has gaps."
+            raise DataError(message(where, f"{missing} values are missing; this model has no mask", hint=hint))
 
     def middle(self, frame: int) -> int:
         """The step that stands for what the answer of a frame is about."""
@@ -110,7 +114,7 @@ def prepare(series: SeriesSet, truth: Truth, settings: EventSettings) -> Prepara
         raise DataError(message("events", fact, hint=hint))
     values = series.until(series.offsets[:-1] + learnt).values
     seen = ~np.isnan(values)
-    empty = [name for name, any_ in zip(series.names, seen.any(0), strict=True) if not any_]
+    empty = [name for place, name in enumerate(series.names) if not seen[:, place].any()]
     if empty:
         raise DataError(message("events", f"channel {', '.join(empty)} has no value in the training part"))
     location, scale = np.zeros(values.shape[1]), np.ones(values.shape[1])
