@@ -1,1 +1,1 @@
-"""Anomalies in a stream: scores as it comes, by what a small recurrent model expected."""
+"""Anomalies: scores as a stream comes, by what was expected of it; thresholds learnt without test data."""
