@@ -45,8 +45,8 @@ class Architecture(Settings, frozen=True):
     """The net; what the chosen model has no use for is left unread."""
 
     name: Model = "recurrent"
-    cell: str = "gru"
-    """Of recurrent, and of the branch of lstm_fcn (there the paper has lstm)."""
+    cell: str = "lstm"
+    """Of recurrent, and of the branch of lstm_fcn."""
     hidden: Positive = 64
     """Units per layer and direction; of esn those of the reservoir."""
     layers: Positive = 1
@@ -70,7 +70,7 @@ class Architecture(Settings, frozen=True):
     radius: Above = 0.9
     """Spectral radius of the reservoir."""
     leak: Annotated[float, Meta(gt=0, le=1)] = 0.3
-    input_scaling: Above = 0.5
+    input_scaling: Above = 0.2
     washout: Count = 0
     """First steps that the features of esn leave out."""
 
@@ -88,7 +88,8 @@ class ClassifySettings(Settings, frozen=True):
     """Nets from as many seeds, whose probabilities are averaged."""
     seed: int = 0
     threads: Count = 0
-    batch: Positive = 64
+    batch: Positive = 128
+    """Cases at once. Batch normalisation (lstm_fcn, fcn) wants many: those of a small batch are not those of all."""
     balanced: bool = True
     """Each class weighs the same in the loss, however many cases it has."""
     smoothing: Share = 0.0
