@@ -11,11 +11,10 @@ import numpy as np
 
 from recurra.base.errors import DataError, message
 from recurra.data.series.series_set import SeriesSet
-from recurra.data.series.window import SeriesWindows, Window
+from recurra.data.series.window import SeriesWindows
 from recurra.tasks.forecast.forecaster import Forecaster
 from recurra.tasks.forecast.metrics import mase_scale, scores
 from recurra.tasks.forecast.naive import naive_forecast
-from recurra.tasks.forecast.prepare import Ready
 from recurra.tasks.forecast.settings import ForecastSettings
 from recurra.tasks.forecast.significance import Comparison, diebold_mariano
 from recurra.tasks.forecast.train import fit
@@ -137,6 +136,8 @@ def evaluate(
     """
     preparation = forecaster.preparation
     ready = preparation.apply(series)
+    if scaled and preparation.transform != "none":
+        raise DataError(message("evaluate", "errors of logarithms are in no units of the series", hint="scaled=False"))
     options: dict[str, Any] = {"first": np.maximum(first, 1), "last": last, "stride": stride, "least": 1}
     options["future"] = preparation.horizon if last is None else 1
     windows = forecaster.windows(ready, **options)
@@ -147,15 +148,15 @@ def evaluate(
     done, wanted = 0, set(np.linspace(0, len(windows) - 1, examples).astype(int).tolist()) if examples else set()
     for window, said in forecaster.quantiles(windows, ready, seed=seed):
         size = len(window.series)
-        units = (1.0, 0.0) if scaled else _units(ready, window)
-        truth = window.values[:, preparation.look_back :, 0] * units[0] + units[1]
+        back = (lambda values, _: values) if scaled else ready.back
+        truth = back(window.values[:, preparation.look_back :, 0], window.series)
         if scaled:
             at = window.series
             said = (said - ready.scale.location[at][:, :, None]) / ready.scale.scale[at][:, :, None]
         mase = before[window.series] / (ready.scale.scale[window.series, 0] if scaled else 1.0)
         numbers = window.origin - ready.series.offsets[window.series]
         found.add("", scores(truth, said, found.levels, mase), window.series, numbers)
-        past = behind.at(window.series, window.origin).values[:, :wide, 0] * units[0] + units[1]
+        past = back(behind.at(window.series, window.origin).values[:, :wide, 0], window.series)
         for name in _BASELINES:
             plain = naive_forecast(past, preparation.horizon, name, preparation.season)
             errors = scores(truth, plain[..., None], (0.5,), mase)
@@ -230,10 +231,6 @@ def backtest(
         if said is not None:
             said(f"origin {origins - number} of {origins}: MAE so far {found.overall()['mae']:.4g}")
     return found
-
-
-def _units(ready: Ready, window: Window) -> tuple[np.ndarray, np.ndarray]:
-    return ready.scale.scale[window.series], ready.scale.location[window.series]
 
 
 def _without_test(settings: ForecastSettings) -> ForecastSettings:

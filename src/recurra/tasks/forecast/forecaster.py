@@ -104,8 +104,7 @@ class Forecaster:
             x = self.preparation.layout.pack(window, ready.series, ready.places)
             with torch.no_grad():
                 said = self.net.quantiles(x, generator).double().numpy()
-            scale = ready.scale.scale[window.series][:, :, None]
-            yield window, said * scale + ready.scale.location[window.series][:, :, None]
+            yield window, ready.back(said, window.series)
 
     def _check_future(self, ready: Ready, origins: np.ndarray) -> None:
         names: Sequence[str] = ready.series.known_names

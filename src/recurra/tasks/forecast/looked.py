@@ -32,8 +32,7 @@ def looked(forecaster: Forecaster, series: SeriesSet) -> dict[str, Any] | None:
     window = windows[[0]]
     with torch.no_grad():
         weights = first.weights(forecaster.preparation.layout.pack(window, ready.series, ready.places))
-    scale, location = (part[window.series[0], 0] for part in (ready.scale.scale, ready.scale.location))
-    values = window.values[0, :, 0] * scale + location
+    values = ready.back(window.values[..., 0], window.series)[0]
     return {
         "id": series.ids[window.series[0]],
         "values": [None if np.isnan(value) else float(value) for value in values],

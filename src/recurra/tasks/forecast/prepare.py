@@ -16,7 +16,7 @@ from recurra.data.series.series_set import SeriesSet
 from recurra.tasks.forecast.layout import Layout
 from recurra.tasks.forecast.settings import DataSettings, ForecastSettings
 
-__all__ = ["Preparation", "Ready", "frequency_of", "prepare", "read_data", "split"]
+__all__ = ["Preparation", "Ready", "frequency_of", "prepare", "read_data", "split", "transformed"]
 
 _LONGEST = 720
 
@@ -68,6 +68,8 @@ class Preparation:
     masked: bool
     named: int
     """Series with an embedding of their own."""
+    transform: str = "none"
+    """Of the values, before they are scaled."""
 
     @property
     def layout(self) -> Layout:
@@ -98,6 +100,7 @@ class Preparation:
         if self.frequency and series.frequency is not None and str(series.frequency) != self.frequency:
             fact = f"the model was trained on steps of {self.frequency}, these series have steps of {series.frequency}"
             raise DataError(message("forecast", fact, hint="resample the data, or train anew."))
+        series = transformed(series, self.transform)
         places = {name: place for place, name in enumerate(self.ids)}
         found = np.array([places.get(name, -1) for name in series.ids], np.int64)
         own = series_scale(series, self.scale_kind)  # pyright: ignore[reportArgumentType]
@@ -119,7 +122,7 @@ class Preparation:
             category_names=self.category_names,
             levels=self.levels,
         )
-        return Ready(scaled, Scale(location, scale), found)
+        return Ready(scaled, Scale(location, scale), found, self.transform)
 
     def _scaled(self, columns: np.ndarray, there: tuple[str, ...], wanted: tuple[str, ...]) -> np.ndarray:
         if not wanted:
@@ -152,6 +155,27 @@ class Ready:
     """(S, 1), of the target."""
     places: np.ndarray
     """(S,) the number of each series in training, -1 for a new one."""
+    transform: str = "none"
+
+    def back(self, values: np.ndarray, series: np.ndarray) -> np.ndarray:
+        """Scaled values (B, ...) of series (B,) in the data's own units."""
+        shape = (-1, *[1] * (values.ndim - 1))
+        found = values * self.scale.scale[series, 0].reshape(shape) + self.scale.location[series, 0].reshape(shape)
+        return np.exp(found) if self.transform == "log" else found
+
+
+def transformed(series: SeriesSet, transform: str) -> SeriesSet:
+    """The logarithms of the values, where that is asked for; DataError where a value is not positive."""
+    if transform != "log":
+        return series
+    wrong = np.argwhere(series.values <= 0)
+    if len(wrong):
+        row = int(wrong[0, 0])
+        name = series.ids[int(np.searchsorted(series.offsets, row, side="right")) - 1]
+        fact = f"{len(wrong)} values are not positive, the first {series.values[row, 0]:g} of series {name!r}"
+        hint = "a logarithm there is none of; --set model.transform=none"
+        raise DataError(message("forecast", fact, hint=hint))
+    return replace(series, values=np.log(series.values))
 
 
 def split(series: SeriesSet, settings: ForecastSettings) -> tuple[np.ndarray, np.ndarray]:
@@ -183,6 +207,7 @@ def prepare(series: SeriesSet, settings: ForecastSettings) -> tuple[Preparation,
         fact = f"{len(empty)} of {len(series)} series have no value in their training rows, the first {empty[0]!r}"
         raise DataError(message("forecast", fact, hint="leave them out of the table."))
     model = settings.model
+    train, measured = (transformed(one, model.transform) for one in (train, measured))
     frequency = series.frequency
     season = settings.season or (frequency.season if frequency is not None else 1)
     dated = with_calendar(train) if settings.data.calendar and model.name not in _PLAIN else train
@@ -210,6 +235,7 @@ def prepare(series: SeriesSet, settings: ForecastSettings) -> tuple[Preparation,
             calendar=calendar,
             masked=bool(np.isnan(train.values).any() or inside.any()),
             named=named,
+            transform=model.transform,
         ),
         stops,
         ends,

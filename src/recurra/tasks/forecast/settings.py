@@ -74,6 +74,8 @@ class Architecture(Settings, frozen=True):
     """What each window is normalised by, see `instance_scale`; scale: 1 + the mean magnitude (DeepAR)."""
     scale: Literal["standard", "robust", "mean", "none"] = "standard"
     """What each series is divided by before."""
+    transform: Literal["none", "log"] = "none"
+    """log: forecast the logarithm, where all values are positive, so that errors count relative to the level."""
     dropout: Share = 0.2
     embedding: Positive = 16
     """Width of the series' own embedding."""
@@ -132,6 +134,8 @@ class ForecastSettings(Settings, frozen=True):
             raise ValueError(f"quantiles must rise strictly between 0 and 1, got {list(levels)}")
         if 0.5 not in levels:
             raise ValueError(f"quantiles must have the median, 0.5, got {list(levels)}")
+        if self.model.transform != "none" and self.model.loss == "negative_binomial":
+            raise ValueError("negative_binomial speaks of counts, not of their logarithms: model.transform=none")
         if self.model.blend and self.model.name not in _BLENDED:
             said = f"model.blend is for {', '.join(_BLENDED)}, not for {self.model.name}"
             raise ValueError(said)

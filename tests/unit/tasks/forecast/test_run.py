@@ -73,6 +73,26 @@ def test_default_beats_seasonal_naive_where_the_level_moves():
     assert found["mae"] < 0.9 * found["seasonal_naive.mae"]
 
 
+def test_log_is_the_forecast_of_logarithms(tmp_path):
+    """Through the run folder and the backtest too; what has no logarithm is refused."""
+    series = waves(noise=0.01)
+    grown = replace(series, values=np.exp(series.values / 20))
+    both = [settings(iterations=10, architecture={"transform": kind}) for kind in ("none", "log")]
+    plain = fit(replace(series, values=series.values / 20), both[0]).forecaster
+    outcome = train_run(both[1], tmp_path / "run", series=grown)
+    said = outcome.trained.forecaster.forecast(grown).quantiles
+    want = np.exp(plain.forecast(replace(series, values=series.values / 20)).quantiles)
+    np.testing.assert_allclose(said, want, rtol=1e-5)
+    np.testing.assert_array_equal(load(tmp_path / "run").forecast(grown).quantiles, said)
+    found = evaluate(outcome.trained.forecaster, grown, outcome.trained.stops)
+    assert found.examples[0].truth[0] == pytest.approx(grown.values[outcome.trained.stops[0], 0])
+    shrunk = replace(grown, values=grown.values - 1)
+    with pytest.raises(DataError, match=r"values are not positive, the first .* of series '0'"):
+        fit(shrunk, both[1])
+    with pytest.raises(ValueError, match="not of their logarithms"):
+        settings(architecture={"transform": "log", "loss": "negative_binomial"})
+
+
 def test_blend_is_the_share_of_the_ridge_that_was_asked_for(tmp_path):
     """Of net and ridge, each trained alone; both normalise their windows differently."""
     series = waves()
