@@ -18,17 +18,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recurra.base import config
 from recurra.tasks.classify.cases import read_cases
+from recurra.tasks.classify.defaults import settings_from
 from recurra.tasks.classify.settings import ClassifySettings
 from recurra.tasks.classify.train import fit
 
 SETS = ("ArrowHead", "GunPoint", "ItalyPowerDemand", "BasicMotions", "JapaneseVowels")
 MODELS = {
-    "lstm_fcn": (
-        *("model.name=lstm_fcn", "model.hidden=8", "model.filters=[32, 64, 32]", "model.pooling=last"),
-        *("train.optim.learning_rate=1e-3", "train.iterations=400"),
-    ),
+    "lstm_fcn": ("model.name=lstm_fcn", "model.hidden=8", "model.filters=[32, 64, 32]", "model.pooling=last"),
     "gru": ("model.name=recurrent", "model.cell=gru", "model.hidden=32", "train.iterations=300"),
     "esn": ("model.name=esn", "model.hidden=200"),
 }
@@ -52,7 +49,7 @@ def main() -> None:
     ]
     left = [key for key in wanted if key not in done]
     for one, model, seed in left[: arguments.most or None]:
-        settings = config.parse(ClassifySettings, {}, [*MORE, *MODELS[model], f"seed={seed}"])
+        settings = settings_from(ClassifySettings, [*MORE, *MODELS[model], f"seed={seed}"])
         cases = read_cases(settings.data, found(arguments.folder, f"{one}_TRAIN"))
         test = read_cases(settings.data, found(arguments.folder, f"{one}_TEST"), cases.label_names)
         began, worked = time.monotonic(), time.process_time()
