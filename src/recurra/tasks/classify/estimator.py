@@ -15,7 +15,7 @@ from recurra.tasks.classify.settings import ClassifySettings
 from recurra.tasks.classify.train import fit
 
 try:
-    from sklearn.base import BaseEstimator, ClassifierMixin
+    from sklearn.base import BaseEstimator, ClassifierMixin  # pyright: ignore[reportAssignmentType]
 except ImportError:
     # Without scikit-learn it works all the same, outside of its pipelines.
     class ClassifierMixin:
@@ -180,7 +180,7 @@ def _table(estimator: Any, X: Any, fitted: bool) -> np.ndarray:
             fact = f"X must be (cases, time), (cases, channels, time) or a list, finite, got {found.shape}"
             raise DataError(message("SequenceClassifier", fact)) from None
         return found
-    return validate_data(estimator, X, dtype=np.float64, reset=not fitted)
+    return np.asarray(validate_data(estimator, X, dtype=np.float64, reset=not fitted))
 
 
 def _labels(y: Any) -> np.ndarray:
