@@ -28,10 +28,13 @@ VERBS = {
     "cells": "list the recurrent cells: equations, parameters, sources",
     "train": "train a model: recurra train text FILE...",
     "generate": "let a trained model write",
-    "eval": "measure a trained model on a text",
+    "eval": "measure a trained model: on a text, on cases, on a stream with events",
     "compare": "train several cells on one task: equal sizes, seeds, a search for each one's rate",
     "forecast": "forecast series with a trained run: recurra forecast RUN data.csv --out FILE",
     "backtest": "forecast from past origins and compare: recurra backtest RUN data.csv",
+    "watch": "watch a stream with a trained run: answers as JSON lines, row by row",
+    "classify": "tell the classes of series with a trained run: recurra classify RUN cases.ts --out FILE",
+    "detect": "find events in a file with a trained run: recurra detect RUN data.csv --out FILE",
     "report": "write the report of a run anew",
     "inspect": "look inside a trained run: memory, gradients, gates, units, saliency",
     "filter": "cancel noise in a recording: recurra filter FILE --reference FILE --out FILE",
@@ -39,8 +42,18 @@ VERBS = {
 }
 """Verb -> what it does; the verb's module is imported when it is asked for, and torch only when it is needed."""
 
-KINDS = {"train": {"forecast": "train_forecast"}}
+KINDS = {
+    "train": {
+        "anomaly": "train_anomaly",
+        "forecast": "train_forecast",
+        "classify": "train_classify",
+        "events": "train_events",
+    }
+}
 """Verb -> first word after it -> the module with options of its own, where the verb's would not fit."""
+
+EVALUATORS = {"anomaly": "evaluate_anomaly"}
+"""Task of the run -> the module behind `recurra eval`, where that of texts would not fit."""
 
 INTERRUPTED, BROKEN_PIPE, REFUSED = 130, 141, 2
 
@@ -92,6 +105,8 @@ def _run(arguments: list[str]) -> int:
         return REFUSED
     own = KINDS.get(verb, {}).get(arguments[1] if len(arguments) > 1 else "")
     module, typed = (_module(own), 2) if own else (_module(verb), 1)
+    if verb == "eval" and (judge := EVALUATORS.get(_task_named(arguments[1:]))):
+        module = _module(judge)
     parser = _Parser(
         prog=f"recurra {' '.join(arguments[:typed])}",
         description=(module.__doc__ or "").strip(),
@@ -111,6 +126,19 @@ def _run(arguments: list[str]) -> int:
 
 def _module(verb: str) -> ModuleType:
     return importlib.import_module(f"recurra.cli.{'evaluate' if verb == 'eval' else verb}")
+
+
+def _task_named(words: Sequence[str]) -> str:
+    """The task of the first run folder among the words; "" where there is none."""
+    import tomllib
+
+    for word in words:
+        try:
+            with open(os.path.join(word, "config.toml"), "rb") as file:
+                return str(tomllib.load(file).get("task", ""))
+        except (OSError, ValueError):
+            continue
+    return ""
 
 
 def _overview() -> str:

@@ -45,6 +45,10 @@ def load(folder: Path | str) -> Any:
         from recurra.tasks.forecast import run as forecast
 
         return forecast.load(folder)
+    if task == "anomaly":
+        from recurra.tasks.anomaly import run as anomaly
+
+        return anomaly.load(folder)
     if task not in LOADERS:
         _add_classic()
     return LOADERS[task](folder)

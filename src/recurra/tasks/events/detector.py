@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import torch
 
@@ -101,9 +102,10 @@ class Detector:
             "decided": stamps("decided"),
         }
 
-    def read(self, source: Any, events: Any = None) -> tuple[SeriesSet, Truth | None]:
-        """A file or frame in the columns of training, with its events where there are any."""
-        return read_stream(self.settings.data, source, events, self.classes)
+    def read(self, source: Any, events: Any = None, *, labelled: bool = True) -> tuple[SeriesSet, Truth | None]:
+        """A file or frame in the columns of training, with its events where there are any (a column, or `events`)."""
+        data = msgspec.structs.replace(self.settings.data, events="", channels=self.preparation.channels)
+        return read_stream(data, source, events, self.classes, labelled=labelled)
 
 
 def in_steps(one: Detection, preparation: Preparation) -> Found:

@@ -68,7 +68,7 @@ def _figures(kept: Mapping[str, Any], folder: Path) -> list[Figure]:
     rule = (
         f"An event begins at probability {high:.3g}, ends below {low:.3g}, lasts {least} frames of {frame_ms:.4g} ms "
     )
-    rule += f"at least, and {refractory} frames lie between two. A detection counts within {preparation['tolerance_s']:g} s."
+    rule += f"at least, and {refractory} frames lie between two. Tolerance: {preparation['tolerance_s']:g} s."
     figures = [Figure("Class by class", _table(kept), rule)]
     for place, picture in enumerate(kept["pictures"]):
         title = f"{picture['id']} from {picture['from']}"

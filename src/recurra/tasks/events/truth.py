@@ -51,13 +51,18 @@ class Truth:
 
 
 def read_stream(
-    data: StreamSettings, source: Any = None, events: Any = None, classes: tuple[str, ...] = ()
+    data: StreamSettings,
+    source: Any = None,
+    events: Any = None,
+    classes: tuple[str, ...] = (),
+    *,
+    labelled: bool = True,
 ) -> tuple[SeriesSet, Truth | None]:
     """The series that the settings name and their events, None where there are none to read.
 
     source, events: other files, frames or tables than the settings'. classes: the order of codes that a trained model
-    has. Raises DataError for columns that are not there, events outside the series, and classes that are not among
-    `classes`.
+    has. labelled: look for events at all. Raises DataError for columns that are not there, events outside the series,
+    and classes that are not among `classes`.
     """
     given = data.file if source is None else source
     if isinstance(given, str) and not given:
@@ -68,16 +73,16 @@ def read_stream(
     lower = {name.lower(): name for name in table}
     label = data.label or next((lower[name] for name in _LABELS if name in lower), "")
     named = events if events is not None else data.events
-    if data.label and data.label not in table and not _is_given(named):
+    if labelled and data.label and data.label not in table and not _is_given(named):
         raise DataError(message(where, f"no column is called {data.label!r}", f"There are: {', '.join(table)}."))
     free = [name for name in table if name not in (id, time, label) and table[name].dtype.kind in "fi"]
     channels = data.channels or tuple(free)
     if not channels:
         raise DataError(message(where, f"no column holds values; there are {', '.join(table)}"))
     series = read_series(table, target=channels, id=id, time=time, frequency=data.freq or None)
-    if _is_given(named):
+    if labelled and _is_given(named):
         return series, _from_table(read_columns(named), series, data, classes)
-    if not label or label not in table:
+    if not labelled or label not in table:
         return series, None
     return series, _from_column(table, series, label, id, time, data, classes)
 
