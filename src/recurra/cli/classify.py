@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-__all__ = ["configure", "evaluate", "run"]
+__all__ = ["configure", "run", "written"]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     from recurra.tasks.classify.run import load
 
     classifier = load(arguments.run)
-    cases = read_cases(classifier.settings.data, arguments.file)
+    cases = read_cases(classifier.settings.data, arguments.file, labelled=False)
     said = classifier.probabilities(cases)
     names = [classifier.classes[place] for place in said.argmax(1)]
     if arguments.json:
@@ -57,19 +57,4 @@ def written(text: str, arguments: argparse.Namespace, what: str, write: Any) -> 
     write(Path(arguments.out), text)
     if not arguments.quiet:
         print(f"{what}: {arguments.out}", file=sys.stderr)
-    return 0
-
-
-def evaluate(arguments: argparse.Namespace) -> int:
-    """recurra eval RUN FILE, of a classifier."""
-    from recurra.cli.train_classify import show_scores
-    from recurra.tasks.classify.run import load
-
-    classifier = load(arguments.run)
-    for file in arguments.files:
-        numbers = classifier.evaluate(file).numbers(classifier.classes)
-        if arguments.json:
-            print(json.dumps({"run": arguments.run, "file": file, **numbers}))
-        else:
-            show_scores(numbers, f"{file}: {numbers['cases']:,} cases")
     return 0

@@ -11,7 +11,7 @@ import csv
 import io
 import json
 
-__all__ = ["configure", "evaluate", "run"]
+__all__ = ["configure", "run"]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -42,25 +42,3 @@ def run(arguments: argparse.Namespace) -> int:
     writer.writeheader()
     writer.writerows({**row, "probability": f"{row['probability']:.6g}"} for row in rows)
     return written(text.getvalue(), arguments, f"{len(rows):,} events", write_text)
-
-
-def evaluate(arguments: argparse.Namespace) -> int:
-    """recurra eval RUN DATA [EVENTS], of a detector."""
-    from recurra.base.errors import ConfigError, DataError, message
-    from recurra.cli.train_events import show_tally
-    from recurra.tasks.events.run import load
-
-    if len(arguments.files) > 2:
-        raise ConfigError(message("recurra eval", "one table of signals, and one of events where they lie apart"))
-    detector = load(arguments.run)
-    file, *events = arguments.files
-    series, truth = detector.read(file, events[0] if events else None)
-    if truth is None:
-        hint = f"recurra eval {arguments.run} {file} EVENTS"
-        raise DataError(message(file, "has no events to compare with", hint=hint))
-    numbers = detector.evaluate(series, truth).numbers(detector.classes)
-    if arguments.json:
-        print(json.dumps({"run": arguments.run, "file": file, **numbers}))
-        return 0
-    show_tally(numbers, f"{file}: {numbers['hours']:.3g} hours, {numbers['events']:,} events")
-    return 0

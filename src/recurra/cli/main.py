@@ -52,7 +52,7 @@ KINDS = {
 }
 """Verb -> first word after it -> the module with options of its own, where the verb's would not fit."""
 
-EVALUATORS = {"anomaly": "evaluate_anomaly"}
+EVALUATORS = {"anomaly": "evaluate_anomaly", "classify": "evaluate_classify", "events": "evaluate_events"}
 """Task of the run -> the module behind `recurra eval`, where that of texts would not fit."""
 
 INTERRUPTED, BROKEN_PIPE, REFUSED = 130, 141, 2

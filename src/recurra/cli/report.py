@@ -20,6 +20,6 @@ def run(arguments: argparse.Namespace) -> int:
 
     task = task_of(arguments.run)
     # Whatever else trains on its own words is a classic task.
-    room = task if task in ("text", "forecast", "anomaly") else "classic"
+    room = task if task in ("text", "forecast", "anomaly", "classify", "events") else "classic"
     print(import_module(f"recurra.tasks.{room}.report").write_report(Path(arguments.run)))
     return 0

@@ -1,8 +1,8 @@
 """Train a classifier of whole series: recurra train classify cases.ts --test more.ts --out runs/x.
 
 Files: .ts (UCR/UEA), a UCR .txt or .tsv, .npz with X (cases, channels, time) and y, and long tables (.csv, .parquet)
-with columns unique_id, ds, the channels and the class. Settings come from, each over the one before: the defaults, --config
-FILE, --set key=value, and the options below. With --resume they come from the run itself.
+with columns unique_id, ds, the channels and the class. Settings come from, each over the one before: the defaults,
+--config FILE, --set key=value, and the options below. With --resume they come from the run itself.
 """
 
 from __future__ import annotations

@@ -49,6 +49,14 @@ def load(folder: Path | str) -> Any:
         from recurra.tasks.anomaly import run as anomaly
 
         return anomaly.load(folder)
+    if task == "classify":
+        from recurra.tasks.classify import run as classify
+
+        return classify.load(folder)
+    if task == "events":
+        from recurra.tasks.events import run as events
+
+        return events.load(folder)
     if task not in LOADERS:
         _add_classic()
     return LOADERS[task](folder)

@@ -22,17 +22,21 @@ __all__ = ["cases_of", "class_order", "read_cases"]
 _LABELS = ("label", "class", "target", "y_true")
 
 
-def read_cases(data: CaseSettings, source: Any = None, classes: Sequence[str] = ()) -> SeriesSet:
+def read_cases(
+    data: CaseSettings, source: Any = None, classes: Sequence[str] = (), *, labelled: bool = True
+) -> SeriesSet:
     """The cases that the settings name, or those of `source`: a file, a frame, or a set.
 
     Files: .ts (UCR/UEA), a UCR .txt or .tsv with the class first, .npz with X (cases, channels, time) and y, .npy with
     X alone, and long tables (.csv, .tsv, .parquet) with columns of ids, stamps, channels and the class, the same in all
     rows of a case. Steps behind the last value of a case are padding and cut off. classes: the order of codes that a
-    trained model has; by default they are sorted.
+    trained model has; by default they are sorted. labelled: look for classes at all.
 
     Raises DataError for no cases, text where numbers should be, infinities, a class that is not among `classes`.
     """
     given = data.file if source is None else source
+    if not labelled:
+        classes = ()
     if isinstance(given, SeriesSet):
         return _trimmed(_recoded(given, tuple(classes), "cases"), "cases")
     if isinstance(given, str) and not given:
@@ -44,7 +48,7 @@ def read_cases(data: CaseSettings, source: Any = None, classes: Sequence[str] = 
     elif kind == "array":
         found = _arrays(Path(given))
     else:
-        found = _table(read_columns(given), data, where)
+        found = _table(read_columns(given), data, where, labelled)
     return _trimmed(_recoded(found, tuple(classes), where), where)
 
 
@@ -112,21 +116,21 @@ def _arrays(path: Path) -> SeriesSet:
     return cases_of(X, y)
 
 
-def _table(table: Columns, data: CaseSettings, where: str) -> SeriesSet:
+def _table(table: Columns, data: CaseSettings, where: str, labelled: bool) -> SeriesSet:
     id, time = find_columns(table, None, data.id or None, data.time or None)  # noqa: A001
     if id is None:
         fact = f"no column tells the cases apart; there are {', '.join(table)}"
         raise DataError(message(where, fact, hint="unique_id, or --id NAME."))
     lower = {name.lower(): name for name in table}
     label = data.label or next((lower[name] for name in _LABELS if name in lower and lower[name] not in (id, time)), "")
-    if data.label and label not in table:
+    if labelled and data.label and label not in table:
         raise DataError(message(where, f"no column is called {label!r}", f"There are: {', '.join(table)}."))
     free = [name for name in table if name not in (id, time, label) and table[name].dtype.kind in "fi"]
     channels = data.channels or tuple(free)
     if not channels:
         raise DataError(message(where, f"no column holds values; there are {', '.join(table)}"))
     series = read_series(table, target=channels, id=id, time=time, frequency=data.freq or None)
-    if not label:
+    if not labelled or not label:
         return series
     # One class a case, whatever the kind of the column.
     found: dict[str, str] = {}

@@ -33,7 +33,7 @@ class Classifier:
 
     def probabilities(self, cases: Any) -> np.ndarray:
         """(S, K) of a set, a file or frame, or arrays (see `cases_of`)."""
-        series, found = self._series(cases), []
+        series, found = self._series(cases, labelled=False), []
         with torch.no_grad():
             for begin in range(0, len(series), _BATCH):
                 which = np.arange(begin, min(begin + _BATCH, len(series)))
@@ -59,9 +59,9 @@ class Classifier:
         series = self._series(cases, self.classes)
         return scores(labels_of(series), self.probabilities(series))
 
-    def _series(self, cases: Any, classes: tuple[str, ...] = ()) -> SeriesSet:
+    def _series(self, cases: Any, classes: tuple[str, ...] = (), labelled: bool = True) -> SeriesSet:
         if isinstance(cases, np.ndarray | list | tuple):
             return cases_of(cases, None)
         if isinstance(cases, Path):
             cases = str(cases)
-        return read_cases(self.settings.data, cases, classes)
+        return read_cases(self.settings.data, cases, classes, labelled=labelled)
