@@ -43,6 +43,10 @@ class Bank:
             self.arrays[name] = held[:rows]
         self.rows = rows
 
+    def take(self, order: np.ndarray) -> None:
+        """Keep these rows, in this order."""
+        self.load_state({name: array[order] for name, array in self.arrays.items()})
+
     def state(self) -> dict[str, np.ndarray]:
         """The arrays by name."""
         return dict(self.arrays)

@@ -31,13 +31,15 @@ class Found(NamedTuple):
     """What is said of one row of n streams."""
 
     score: np.ndarray
-    """(n,) from 0 to 1; NaN where the value is missing."""
+    """(n,) from 0 to 1; NaN where every value is missing."""
     alarm: np.ndarray
     """(n,) bool."""
+    channel: np.ndarray
+    """(n,) the channel that surprised most."""
     part: np.ndarray
-    """(n,) place in `PARTS` of the part that was surprised most."""
+    """(n,) place in `PARTS` of the part of it that was surprised most."""
     expected: np.ndarray
-    """(n,) the forecast of the value, in its own units."""
+    """(n, C) the forecasts of the values, in their own units; NaN where the value is missing."""
 
 
 class Peaks(Bank):
@@ -59,7 +61,7 @@ class Peaks(Bank):
 
 
 class OnlineDetector:
-    """Any number of streams of one channel each; a row of numbers in, a score for each out.
+    """Any number of streams of C channels each; a row of numbers in, a score for each stream out.
 
     margin: how far outside, as a share of the range, counts as 1/2. tail: the probability of such errors that does.
     threshold: scores from which on a row is an alarm. quiet: see the head of this module. settle: rows at the start
@@ -75,6 +77,7 @@ class OnlineDetector:
 
     def __init__(
         self,
+        channels: int = 1,
         *,
         margin: float = 0.03,
         tail: float = 1e-8,
@@ -87,19 +90,19 @@ class OnlineDetector:
         seed: int = 0,
     ) -> None:
         where = "OnlineDetector"
-        if not (margin > 0 and 0 < tail < 1 and 0 < threshold <= 1):
-            fact = f"margin must be above 0, tail in (0, 1), threshold in (0, 1], got {margin}, {tail}, {threshold}"
+        if not (margin > 0 and 0 < tail < 1 and threshold > 0):
+            fact = f"margin and threshold must be above 0, tail in (0, 1), got {margin}, {threshold} and {tail}"
             raise ConfigError(message(where, fact))
-        if min(quiet, settle) < 0 or min(members, units) < 1 or memory < 2:
-            fact = f"quiet {quiet} and settle {settle} from 0, members {members} and units {units} from 1, "
-            raise ConfigError(message(where, f"{fact}memory {memory} from 2"))
+        if min(quiet, settle) < 0 or min(channels, members, units) < 1 or memory < 2:
+            fact = f"quiet {quiet} and settle {settle} from 0, channels {channels}, members {members} and units {units}"
+            raise ConfigError(message(where, f"{fact} from 1, memory {memory} from 2"))
+        self.channels = channels
         self.margin, self.tail, self.threshold, self.settle = margin, tail, threshold, settle
         self.expectation = Expectation(members, units, memory=memory, seed=seed)
         self.error_tail = ErrorTail(memory=memory)
         self.level, self.daily = RunningLevel(10), DailyEnvelope()
         self.ranges = [RunningRange() for _ in range(3)]
-        self.peaks = Peaks(quiet)
-        self._seen = Bank(count=0)
+        self.peaks, self._seen = Peaks(quiet), Bank(count=0)
 
     @property
     def streams(self) -> int:
@@ -108,46 +111,63 @@ class OnlineDetector:
 
     def grow(self, streams: int) -> None:
         """Have at least so many streams."""
-        for bank in self._banks().values():
-            bank.grow(streams)
+        for name, bank in self._banks().items():
+            bank.grow(streams if name in ("seen", "peaks") else streams * self.channels)
 
     def step(self, rows: np.ndarray, x: np.ndarray, clock_s: np.ndarray | None = None) -> Found:
-        """The next values x (n,) of the streams `rows` (n,), each at most once; new numbers begin new streams.
+        """The next values x (n, C), or (n,) of one channel, of the streams `rows` (n,), each at most once.
 
-        clock_s: (n,) seconds since midnight of some Thursday (such as 1970-01-01), local time; NaN or None: no clock.
-        A missing value (NaN) is scored NaN, and nothing is learnt from it. Raises DataError for infinities.
+        New numbers begin new streams. clock_s: (n,) seconds since some midnight before a Thursday (such as
+        1970-01-01), local time; NaN or None: no clock. A missing value (NaN) is looked at by nobody, and nothing is
+        learnt from it. Raises DataError for infinities and other shapes.
         """
-        x = np.asarray(x, np.float64)
         rows = np.asarray(rows, np.int64)
+        x = np.asarray(x, np.float64).reshape(len(rows), -1)
+        if x.shape[1] != self.channels:
+            fact = f"x must be (n, C) = ({len(rows)}, {self.channels}), got {x.shape}"
+            raise DataError(message("OnlineDetector.step", fact))
         if np.isinf(x).any():
             raise DataError(message("OnlineDetector.step", f"{int(np.isinf(x).sum())} of {x.size} values are infinite"))
         clock = np.full(len(x), np.nan) if clock_s is None else np.asarray(clock_s, np.float64)
         if len(rows):
             self.grow(int(rows.max()) + 1)
-        here = ~np.isnan(x)
-        if here.all():
-            return self._step(rows, x, clock)
-        blank = np.full(len(x), np.nan)
-        found = Found(blank.copy(), np.zeros(len(x), bool), np.zeros(len(x), np.int64), blank)
-        if here.any():
-            part = self._step(rows[here], x[here], clock[here])
-            for whole, one in zip(found, part, strict=True):
-                whole[here] = one
-        return found
+        oddness, expected = self._oddness(rows, x, clock)
+        largest = oddness.max(-1)
+        channel = largest.argmax(1)
+        place = np.arange(len(rows))
+        score = largest[place, channel] / 2
+        part = oddness[place, channel].argmax(-1)
+        alarm = np.zeros(len(rows), bool)
+        there = np.flatnonzero(score >= 0)
+        if len(there):
+            own = rows[there]
+            count = self._seen.count[own] + 1
+            self._seen.count[own] = count
+            alarm[there] = self.peaks.step(own, score[there]) & (score[there] >= self.threshold) & (count > self.settle)
+        return Found(np.where(score >= 0, score, np.nan), alarm, channel, part, expected)
 
-    def _step(self, rows: np.ndarray, x: np.ndarray, clock_s: np.ndarray) -> Found:
-        error, expected = self.expectation.step(rows, x, clock_s)
-        level = self.level.step(rows, x)
-        outside = self.daily.step(rows, x, clock_s)
-        shown = [bank.step(rows, part) for bank, part in zip(self.ranges, (x, level, outside), strict=True)]
-        odd = [0.5 + 0.5 * margin / self.margin for margin in shown]
-        odd.append(self.error_tail.step(rows, error) / -np.log10(self.tail))
-        oddness = np.stack(odd).clip(0.0, 2.0)
-        score = oddness.max(0) / 2
-        count = self._seen.count[rows] + 1
-        self._seen.count[rows] = count
-        alarm = self.peaks.step(rows, score) & (score >= self.threshold) & (count > self.settle)
-        return Found(score, alarm, oddness.argmax(0), expected)
+    def _oddness(self, rows: np.ndarray, x: np.ndarray, clock_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(n, C, parts) from 0 to 2, below 0 where nothing was seen; and the forecasts (n, C)."""
+        every = (rows[:, None] * self.channels + np.arange(self.channels)).ravel()
+        flat, clock = x.ravel(), np.repeat(clock_s, self.channels)
+        here = ~np.isnan(flat)
+        oddness, expected = np.full((flat.size, len(PARTS)), -1.0), np.full(flat.size, np.nan)
+        if here.any():
+            own, flat, clock = (every, flat, clock) if here.all() else (every[here], flat[here], clock[here])
+            error, expected[here] = self.expectation.step(own, flat, clock)
+            seen = (flat, self.level.step(own, flat), self.daily.step(own, flat, clock))
+            shown = [bank.step(own, part) for bank, part in zip(self.ranges, seen, strict=True)]
+            odd = [0.5 + 0.5 * margin / self.margin for margin in shown]
+            odd.append(self.error_tail.step(own, error) / -np.log10(self.tail))
+            oddness[here] = np.stack(odd, axis=1).clip(0.0, 2.0)
+        shape = (len(rows), self.channels)
+        return oddness.reshape(*shape, -1), expected.reshape(shape)
+
+    def reorder(self, streams: np.ndarray) -> None:
+        """Stream i is what stream streams[i] was."""
+        each = (streams[:, None] * self.channels + np.arange(self.channels)).ravel()
+        for name, bank in self._banks().items():
+            bank.take(streams if name in ("seen", "peaks") else each)
 
     def state(self) -> dict[str, dict[str, np.ndarray]]:
         """Arrays by part; `load_state` goes on from there."""

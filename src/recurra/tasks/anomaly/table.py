@@ -11,7 +11,7 @@ import numpy as np
 from recurra.base.errors import DataError, message, nearest
 from recurra.data.series.build import find_columns
 from recurra.data.series.columns import Columns, frame_kind, read_columns
-from recurra.data.series.stamps import is_dates, local, parse_stamps, shown
+from recurra.data.series.stamps import is_dates, local, parse_stamps
 from recurra.tasks.anomaly.settings import DataSettings
 
 __all__ = ["Rows", "read_rows", "rows_of", "windows_of"]
@@ -41,7 +41,8 @@ def read_rows(source: Any, data: DataSettings, channels: Sequence[str] = ()) -> 
     """The series of a file or frame, and the names of their channels.
 
     channels: those that must be there (default: the settings', or y, target, value, or every column of numbers).
-    Raises DataError for a column that is not there or holds no numbers, infinities, and stamps that go back.
+    Raises DataError for a column that is not there or holds no numbers, and infinities. Rows stay in the
+    order of the table, even where clocks were put back.
     """
     where = str(source) if isinstance(source, str | Path) else "anomaly"
     if isinstance(source, np.ndarray | list):
@@ -67,12 +68,6 @@ def read_rows(source: Any, data: DataSettings, channels: Sequence[str] = ()) -> 
     for one in np.argsort(first):
         rows = np.flatnonzero(place == one)
         own = stamps[rows] if stamps is not None else np.arange(len(rows))
-        back = np.flatnonzero(own[1:] < own[:-1])
-        if len(back):
-            fact = (
-                f"stamps go back in series {str(names[one])!r}: {shown(own[back[0]])}, then {shown(own[back[0] + 1])}"
-            )
-            raise DataError(message(where, fact, hint="sort the table by time."))
         known = labels[rows] if labels is not None else None
         found.append(Rows(str(names[one]), own, values[rows], known, data.zone or None))
     return found, tuple(wanted)
