@@ -53,9 +53,11 @@ def main() -> None:
         cases = read_cases(settings.data, found(arguments.folder, f"{one}_TRAIN"))
         test = read_cases(settings.data, found(arguments.folder, f"{one}_TEST"), cases.label_names)
         began, worked = time.monotonic(), time.process_time()
-        classifier = fit(cases, settings).classifier
+        trained = fit(cases, settings)
+        if trained.interrupted:
+            return
         spent = {"wall_s": time.monotonic() - began, "cpu_s": time.process_time() - worked}
-        score = classifier.evaluate(test)
+        score = trained.classifier.evaluate(test)
         row = {"set": one, "model": model, "seed": seed, "accuracy": score.accuracy, "log_loss": score.log_loss}
         with arguments.out.open("a", encoding="utf-8") as file:
             file.write(json.dumps({**row, **{name: round(value, 1) for name, value in spent.items()}}) + "\n")
