@@ -93,7 +93,7 @@ def observe(subject: Subject, *, gradient: bool = False) -> Observation:
     gradient: keep the graph: every state of a track, and `x`, can then be differentiated by.
     """
     with torch.set_grad_enabled(gradient), watching(subject.layers) as tracks:
-        x = subject.x.requires_grad_() if gradient else subject.x
+        x = subject.x.detach().requires_grad_() if gradient else subject.x
         outputs = subject.outputs(x)
         losses = subject.loss(outputs)
     return Observation(x, outputs, losses, {name: track for name, track in tracks.items() if track.inputs})

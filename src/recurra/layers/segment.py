@@ -8,6 +8,7 @@ network for long-term time series forecasting, 2023, arXiv:2308.11200.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -93,15 +94,23 @@ class SegmentForecaster(nn.Module):
         context: Tensor | None = None,
     ) -> Tensor:
         """values (B, L), inputs (B, L, F), known (B, H, K), context (B, E) -> (B, H, Q)."""
-        batch = len(values)
         self._check(values, inputs, known, context)
+        _, state = self.recurrent(self.embedded(values, inputs))
+        return self.decoded(state, values, known, context)
+
+    def embedded(self, values: Tensor, inputs: Tensor | None = None) -> Tensor:
+        """What the recurrence reads: the segments of values (B, L) and inputs (B, L, F) as (B, S, hidden_size)."""
+        batch = len(values)
         read = values.unsqueeze(-1) if inputs is None else torch.cat((values.unsqueeze(-1), inputs), -1)
         short = self.steps * self.segment - self.look_back
         if short:
             # Zeros in front: what is newest stays at the end of the last segment.
             read = torch.cat((read.new_zeros(batch, short, read.shape[2]), read), 1)
-        segments = read.reshape(batch, self.steps, -1)
-        _, state = self.recurrent(torch.relu(self.embed(segments)))
+        return torch.relu(self.embed(read.reshape(batch, self.steps, -1)))
+
+    def decoded(self, state: Any, values: Tensor, known: Tensor | None = None, context: Tensor | None = None) -> Tensor:
+        """From the state after the last segment, and the values (B, L) for the skip, to (B, H, Q)."""
+        batch = len(values)
         # All segments of the horizon are rows of one step: (B * M, hidden_size).
         state = map_state(lambda part: part.repeat_interleave(self.ahead, 0), state)
         y, _ = self.recurrent(self._queries(batch, values, known, context).unsqueeze(1), state)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +18,9 @@ from recurra.data.series.window import SeriesWindows, Window
 from recurra.tasks.forecast.network import ForecastNet
 from recurra.tasks.forecast.prepare import Preparation, Ready, frequency_of
 from recurra.tasks.forecast.settings import ForecastSettings
+
+if TYPE_CHECKING:
+    from recurra.diagnostics.subject import Subject
 
 __all__ = ["Forecast", "Forecaster"]
 
@@ -57,8 +61,10 @@ class Forecast(NamedTuple):
 class Forecaster:
     """A net, what was learnt of the data before it, and the settings of both."""
 
-    def __init__(self, net: ForecastNet, preparation: Preparation, settings: ForecastSettings) -> None:
-        self.net, self.preparation, self.settings = net.eval(), preparation, settings
+    def __init__(
+        self, net: ForecastNet, preparation: Preparation, settings: ForecastSettings, folder: Path | None = None
+    ) -> None:
+        self.net, self.preparation, self.settings, self.folder = net.eval(), preparation, settings, folder
 
     @property
     def levels(self) -> tuple[float, ...]:
@@ -105,6 +111,13 @@ class Forecaster:
             with torch.no_grad():
                 said = self.net.quantiles(x, generator).double().numpy()
             yield window, ready.back(said, window.series)
+
+    def subject(self, data: Sequence[Path | str] = (), *, rows: int = 8, steps: int = 512) -> Subject:
+        """The net with one window, for the diagnostics: see `forecast_subject`."""
+        from recurra.tasks.forecast.subject import forecast_subject
+
+        del rows, steps
+        return forecast_subject(self, data, self.folder.resolve().name if self.folder else "forecast")
 
     def _check_future(self, ready: Ready, origins: np.ndarray) -> None:
         names: Sequence[str] = ready.series.known_names

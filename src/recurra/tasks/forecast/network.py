@@ -100,6 +100,14 @@ class ForecastNet(nn.Module):
 
     def parameters_of(self, parts: Parts, location: Tensor, scale: Tensor) -> Tensor:
         """(B, H, outputs), from parts whose values are normalised."""
+        return self.answered(self.layer_input(parts, location, scale), parts)
+
+    def layer_input(self, parts: Parts, location: Tensor, scale: Tensor) -> Tensor:
+        """What the recurrence reads (B, T, F)."""
+        raise NotImplementedError
+
+    def answered(self, x: Tensor, parts: Parts) -> Tensor:
+        """(B, H, outputs) from that."""
         raise NotImplementedError
 
     def quantiles(self, x: Tensor, generator: Generator | None = None) -> Tensor:
@@ -171,11 +179,19 @@ class SegmentNet(ForecastNet):
         with torch.no_grad():
             self.net.output.weight.mul_(0.1)
 
-    def parameters_of(self, parts: Parts, location: Tensor, scale: Tensor) -> Tensor:
-        """One pass of the segments."""
+    def layer_input(self, parts: Parts, location: Tensor, scale: Tensor) -> Tensor:
+        """The embedded segments."""
         del location, scale
+        return self.net.embedded(parts.values, self.beside(parts))
+
+    def answered(self, x: Tensor, parts: Parts) -> Tensor:
+        """One pass of the segments, and one step for those ahead."""
+        return self.decoded(self.net.recurrent(x)[1], parts)
+
+    def decoded(self, state: Any, parts: Parts) -> Tensor:
+        """(B, H, outputs) from the state after the last segment."""
         known = parts.known if self.layout.known else None
-        return self.net(parts.values, self.beside(parts), known, self.context(parts))
+        return self.net.decoded(state, parts.values, known, self.context(parts))
 
 
 def forecast_loss(head: Head, mean_error: bool = False) -> Any:

@@ -88,12 +88,17 @@ class RecursiveNet(ForecastNet):
             self.recurrent = Recurrent(cell, width, hidden_size, num_layers, dropout=dropout, generator=generator)
         self.output = linear(self.recurrent.output_width, head.outputs, generator)
 
-    def parameters_of(self, parts: Parts, location: Tensor, scale: Tensor) -> Tensor:
+    def layer_input(self, parts: Parts, location: Tensor, scale: Tensor) -> Tensor:
         """With the future shown: teacher forcing. Where it is not shown, steps read that nothing was seen."""
         future = (parts.future - location) / scale * parts.shown
         values = torch.cat((parts.values, future), 1)
         seen = torch.cat((parts.observed, parts.shown), 1)
-        y, _ = self.recurrent(self._inputs(parts, values[:, :-1], seen[:, :-1], scale))
+        return self._inputs(parts, values[:, :-1], seen[:, :-1], scale)
+
+    def answered(self, x: Tensor, parts: Parts) -> Tensor:
+        """Each step of the horizon from the steps before it."""
+        del parts
+        y, _ = self.recurrent(x)
         return self.output(y[:, -self.layout.horizon :])
 
     def raw_quantiles(self, x: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:

@@ -117,7 +117,7 @@ def load(folder: Path | str) -> Forecaster:
     net = members_of(settings, preparation)
     weights, _ = checkpoint.load_weights(path)
     checkpoint.restore_weights(net, weights, str(path))
-    return Forecaster(net, preparation, settings)
+    return Forecaster(net, preparation, settings, folder)
 
 
 def settings_of(folder: Path) -> ForecastSettings:

@@ -76,8 +76,9 @@ class _Reading(ForecastNet):
         """Inputs per step."""
         return 1 + self.beside_width
 
-    def read(self, parts: Parts) -> Tensor:
+    def layer_input(self, parts: Parts, location: Tensor, scale: Tensor) -> Tensor:
         """(B, L, width)."""
+        del location, scale
         values = parts.values.unsqueeze(-1)
         if self.decay is not None:
             values = self.decay(values, parts.observed.unsqueeze(-1))
@@ -125,10 +126,8 @@ class DirectNet(_Reading):
             size = self.net.output_width
         self.horizon = Horizon(size, layout, self.context.width, head, generator)
 
-    def parameters_of(self, parts: Parts, location: Tensor, scale: Tensor) -> Tensor:
+    def answered(self, x: Tensor, parts: Parts) -> Tensor:
         """From the last output."""
-        del location, scale
-        x = self.read(parts)
         y, _ = self.__dict__["reservoir"](x) if self.body == "esn" else self.net(x)
         return self.horizon(self.drop(y[:, -1]), parts, self.context(parts))
 
@@ -155,20 +154,20 @@ class AttentionNet(_Reading):
         self.attention = Attention("general", size, size, generator=generator)
         self.output = linear(2 * size, head.outputs, generator)
 
-    def parameters_of(self, parts: Parts, location: Tensor, scale: Tensor) -> Tensor:
+    def answered(self, x: Tensor, parts: Parts) -> Tensor:
         """From the decoder's outputs and what they found."""
-        del location, scale
-        return self.attended(parts)[0]
+        return self._attended(x, parts)[0]
 
     def weights(self, x: Tensor) -> Tensor:
         """(B, H, L): where each step of the horizon looks, from packed windows; rows sum to 1."""
         parts = self.layout.parts(x)
         location, scale = instance(parts.values, parts.observed, self.normalise)
-        return self.attended(parts._replace(values=(parts.values - location) / scale * parts.observed))[1]
+        parts = parts._replace(values=(parts.values - location) / scale * parts.observed)
+        return self._attended(self.layer_input(parts, location, scale), parts)[1]
 
-    def attended(self, parts: Parts) -> tuple[Tensor, Tensor]:
+    def _attended(self, x: Tensor, parts: Parts) -> tuple[Tensor, Tensor]:
         """Parameters (B, H, outputs), and where each step of the horizon looked (B, H, L)."""
-        memory, state = self.encoder(self.read(parts))
+        memory, state = self.encoder(x)
         queries = torch.relu(self.horizon.queries(memory[:, -1], parts, self.context(parts)))
         y, _ = self.decoder(queries, state)
         found, weights = self.attention(y, self.attention.prepare(memory))
