@@ -24,6 +24,8 @@ from recurra.tasks.classify.settings import Architecture
 __all__ = ["ClassifyNet", "EchoStateNet", "LstmFcn", "Members", "RecurrentNet", "net_of"]
 
 _RIDGES = np.logspace(-6, 4, 21).tolist()
+# Of the column that stands for the intercept: so high that no ridge shrinks it.
+_HEIGHT = 1e5
 
 
 class ClassifyNet(nn.Module):
@@ -214,11 +216,11 @@ class EchoStateNet(ClassifyNet):
         aims = np.eye(len(self.intercept))[labels] - 1 / len(self.intercept)
         root = np.sqrt(weights)[:, None]
         # The intercept is weighed with its case: a column of its own, hardly shrunk.
-        rows = np.concatenate([rows, np.full((len(rows), 1), 1e3)], 1) * root
+        rows = np.concatenate([rows, np.full((len(rows), 1), _HEIGHT)], 1) * root
         chosen = Ridge(rows, aims * root, intercept=False).leave_one_out(rows, aims * root, _RIDGES)
         self.ridge = chosen.ridge
         self.weights.copy_(torch.from_numpy(chosen.readout.weights[:-1]))
-        self.intercept.copy_(torch.from_numpy(chosen.readout.weights[-1] * 1e3))
+        self.intercept.copy_(torch.from_numpy(chosen.readout.weights[-1] * _HEIGHT))
 
     def logits(self, x: Tensor, lengths: Tensor | None) -> Tensor:
         """The logarithms of the shares (B, K)."""
