@@ -187,9 +187,12 @@ def _labels(y: Any) -> np.ndarray:
     if y is None:
         raise DataError(message("SequenceClassifier.fit", "requires y to be passed, but the target y is None"))
     try:
-        from sklearn.utils import column_or_1d
+        from sklearn.utils import assert_all_finite, column_or_1d
         from sklearn.utils.multiclass import check_classification_targets
     except ImportError:
         return np.asarray(y).ravel()
-    check_classification_targets(y)
-    return column_or_1d(y, warn=True)
+    found = column_or_1d(y, warn=True)
+    if found.dtype.kind == "f":
+        assert_all_finite(found, input_name="y")
+    check_classification_targets(found)
+    return found
