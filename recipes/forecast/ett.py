@@ -8,7 +8,8 @@ Errors are in units of each column's deviation on the training rows. No window i
 goes on where it was, and finished nets are not trained again.
 
 The net sees each window less its mean and is not told which column it is: otherwise it learns the training year by
-heart. It says half, ridge regression (on windows less their last value) the other half.
+heart. What it says is blended with ridge regression (on windows less their last value), by the share that is best on
+the validation rows.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def settings_for(model: str, look_back: int, hour: int, horizon: int, overrides:
         segment=24 if hour == 1 and horizon < 720 else 48,
         most_series=0,
         skip=False,
-        blend=0.5 if model == "segment" else 0.0,
+        blend="auto" if model == "segment" else 0.0,
     )
     base = ForecastSettings(
         horizon=horizon,

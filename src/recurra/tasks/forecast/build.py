@@ -95,4 +95,5 @@ def joined(nets: Sequence[ForecastNet], settings: ForecastSettings, preparation:
     share = settings.model.blend
     if not share:
         return Members(nets)
-    return Members(nets, RidgeNet(preparation.layout, "last", settings.quantiles), share)
+    ridge = RidgeNet(preparation.layout, "last", settings.quantiles)
+    return Members(nets, ridge, 0.5 if share == "auto" else share)

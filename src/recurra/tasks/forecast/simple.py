@@ -53,23 +53,33 @@ class Members(ForecastNet):
     ridge, share: of a closed-form regression in what is said; it errs elsewhere than the nets do.
     """
 
+    share: Tensor
+    """(), where there is a ridge."""
+
     def __init__(self, nets: Sequence[ForecastNet], ridge: RidgeNet | None = None, share: float = 0.0) -> None:
         first = nets[0]
         super().__init__(first.layout, first.head, first.normalise, first.levels)
         self.members = cast("list[ForecastNet]", nn.ModuleList(nets))
-        self.ridge, self.share = ridge, share
+        self.ridge = ridge
+        if ridge is not None:
+            self.register_buffer("share", torch.tensor(share))
 
     def raw_quantiles(self, x: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """The median over members; an even number's is the mean of the middle two."""
+        said, linear, location, scale = self.apart(x, generator)
+        return (said if linear is None else said + self.share * (linear - said)), location, scale
+
+    def apart(self, x: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
+        """What the nets say and what the ridge says, both (B, H, Q) and normalised alike; location and scale (B, 1)."""
         found = [net.raw_quantiles(x, generator) for net in self.members]
         said, location, scale = found[0]
         if len(found) > 1:
             said = torch.stack([one for one, _, _ in found]).quantile(0.5, dim=0)
         if self.ridge is None:
-            return said, location, scale
+            return said, None, location, scale
         linear, middle, spread = (part.to(said) for part in self.ridge.raw_quantiles(x))
         linear = (linear * spread.unsqueeze(-1) + (middle - location).unsqueeze(-1)) / scale.unsqueeze(-1)
-        return said + self.share * (linear - said), location, scale
+        return said, linear, location, scale
 
     def parameters_of(self, parts: Parts, location: Tensor, scale: Tensor) -> Tensor:
         """Of the first member."""

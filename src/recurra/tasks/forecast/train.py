@@ -103,6 +103,8 @@ def fit(
             raise DataError(message("forecast", fact, hint="--set model.blend=0, or a shorter horizon."))
         ridge = linear[2]
         _give_skip(whole.ridge, linear)
+        if settings.model.blend == "auto":
+            whole.share.fill_(_best_share(whole, parts))
     if settings.calibrate:
         _calibrate(whole, parts)
     return Trained(Forecaster(whole, preparation, settings), stops, ends, tuple(results), ridge)
@@ -208,6 +210,26 @@ def _train(
     return trainer.train()
 
 
+@torch.no_grad()
+def _best_share(net: Members, parts: _Parts) -> float:
+    """Of the ridge: the eighths with the least squared error of the median on the validation windows."""
+    layout, middle = parts.preparation.layout, net.levels.index(0.5)
+    chosen = np.unique(np.linspace(0, len(parts.validation) - 1, _VALIDATION_MOST).astype(np.int64))
+    shares = np.linspace(0, 1, 9)
+    errors = np.zeros(9)
+    for begin in range(0, len(chosen), 512):
+        window = parts.validation[chosen[begin : begin + 512]]
+        said, linear, location, scale = net.apart(layout.pack(window, parts.ready.series))
+        if linear is None:
+            return 0.0
+        y = torch.from_numpy(window.values[:, layout.look_back :, 0].astype(np.float32))
+        # In units of the series' scale, where every window counts alike.
+        missed, step = (y - location - said[..., middle] * scale), (linear - said)[..., middle] * scale
+        for place, share in enumerate(shares):
+            errors[place] += float(torch.nansum((missed - share * step) ** 2))
+    return float(shares[int(np.argmin(errors))])
+
+
 def _calibrate(net: Members, parts: _Parts) -> None:
     """Shift each quantile at each step by what makes it hold on the validation windows."""
     count = len(parts.validation)
@@ -236,6 +258,7 @@ def summary(trained: Trained) -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in net.parameters()),
         "members": len(trained.results),
         "ridge": trained.ridge,
+        **({"share": float(net.share)} if isinstance(net, Members) and net.ridge is not None else {}),
         "iterations": [result.iteration for result in trained.results],
         "reasons": [result.reason for result in trained.results],
         "best": [result.best for result in trained.results],

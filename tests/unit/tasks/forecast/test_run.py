@@ -104,6 +104,14 @@ def test_blend_is_the_share_of_the_ridge_that_was_asked_for(tmp_path):
     said = train_run(both, tmp_path / "run", series=series).trained.forecaster.forecast(series).median
     np.testing.assert_allclose(said, 0.75 * net + 0.25 * ridge.median, rtol=1e-4, atol=1e-4)
     np.testing.assert_array_equal(load(tmp_path / "run").forecast(series).median, said)
+    chosen = train_run(
+        settings("segment", architecture={**alone, "blend": "auto"}, **plain), tmp_path / "auto", series=series
+    )
+    share = chosen.trained.forecaster.net.share.item()
+    # A net after five updates is no match for ridge regression on a sine.
+    assert share == 1
+    assert load(tmp_path / "auto").net.share.item() == share
+    np.testing.assert_allclose(chosen.trained.forecaster.forecast(series).median, ridge.median, rtol=1e-4, atol=1e-4)
     with pytest.raises(ValueError, match=r"blend is for segment.*not for recursive"):
         settings("recursive", architecture={"blend": 0.5})
 
