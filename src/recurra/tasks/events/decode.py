@@ -39,6 +39,11 @@ class Detection(NamedTuple):
     """The frame in which this was known: for events of one moment when they are over, else when they begin."""
 
 
+def _rounded(middle: float) -> int:
+    # A half goes up also where rounding left it just short of one, whichever order the sums were made in.
+    return math.floor(middle + 0.5 + 1e-9)
+
+
 def tracks_of(classes: int, point: bool, overlap: bool) -> list[list[int]]:
     """The classes behind each track. Moments that exclude each other share one, of any of them."""
     return [list(range(classes))] if point and not overlap else [[place] for place in range(classes)]
@@ -70,7 +75,7 @@ def _decoded(shares: np.ndarray, classes: Sequence[int], rule: Rule, point: bool
             continue
         ended = stop - 1
         part = track[start:stop]
-        time = int(np.floor((part * np.arange(start, stop)).sum() / part.sum() + 0.5))
+        time = _rounded(float((part * np.arange(start, stop)).sum() / part.sum()))
         label = classes[int(shares[start:stop].sum(0).argmax())]
         decided = min(stop, len(track) - 1) if point else start + rule.least - 1
         found.append(Detection(label, start, stop - 1, time, float(part.max()), decided))
@@ -123,7 +128,7 @@ class TrackDecoder:
 
     def _event(self, last: int, decided: int, start: int | None = None) -> Detection:
         first = self.start if start is None else start
-        time = math.floor(self.moment / self.mass + 0.5)
+        time = _rounded(self.moment / self.mass)
         known = decided if self.point else first + self.rule.least - 1
         return Detection(self.classes[self.sums.index(max(self.sums))], first, last, time, self.peak, known)
 
