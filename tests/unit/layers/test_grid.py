@@ -98,7 +98,7 @@ def test_the_diagonal_walk_is_four_loops(cell, shape):
                 assert np.abs(part[row].detach().numpy() - number).max() < LIMIT
 
 
-@pytest.mark.parametrize("cell", STEPS)
+@pytest.mark.parametrize("cell", [pytest.param(cell, marks=[pytest.mark.slow] * (cell != "mdlstm")) for cell in STEPS])
 def test_gradients(cell):
     layer = built(cell, directions=("down_right", "up_left"))
     x = torch.randn(2, 2, 3, 2, dtype=torch.float64, requires_grad=True)

@@ -71,7 +71,7 @@ def test_snr_is_in_decibels():
 @pytest.mark.parametrize(
     ("recipe", "corpus", "reached", "fixed"),
     [
-        ("ecg_mains_hum", "ecg_mitdb", 20.0, "band-stop 46.5 to 53.5 Hz"),
+        pytest.param("ecg_mains_hum", "ecg_mitdb", 20.0, "band-stop 46.5 to 53.5 Hz", marks=pytest.mark.slow),
         pytest.param("speech_rotor_noise", "fsdd", 21.5, None, marks=pytest.mark.slow),
     ],
 )

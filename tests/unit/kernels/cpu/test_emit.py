@@ -165,7 +165,8 @@ def test_functions_are_numbered_in_the_order_of_the_schedule():
     assert text.count('extern "C"') == sum(len(segments(schedule)) for schedule in made.values())
 
 
-def test_the_text_is_the_same_in_every_process(start):
+@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.slow)])
+def test_the_text_is_the_same_in_every_process(start, every):
     code = """
         import hashlib
         from recurra.cells import CELLS
@@ -173,13 +174,14 @@ def test_the_text_is_the_same_in_every_process(start):
         from recurra.kernels.cpu.prebuild import cell_sources, schedules
         from recurra.kernels.cpu.program import CellProgram
         from unit.kernels.odd_cells import ODD
-        texts = [cell_sources([CELLS[name]().spec for name in CELLS])]
+        texts = [cell_sources([CELLS[name]().spec for name in [*CELLS][::EVERY]])]
         texts += [source(schedules(CellProgram(ODD[name]().spec)), "cell") for name in ODD]
         print(hashlib.sha256("".join(texts).encode()).hexdigest())
     """
+    code = code.replace("EVERY", str(every))
     path = os.pathsep.join([str(Path(__file__).parents[3]), os.environ["PYTHONPATH"]])
-    running = [start(code, PYTHONHASHSEED=seed, PYTHONPATH=path) for seed in ("0", "1", "2")]
+    running = [start(code, PYTHONHASHSEED=seed, PYTHONPATH=path) for seed in ("0", "1")]
     said = [process.communicate(timeout=120) for process in running]
-    assert [process.returncode for process in running] == [0, 0, 0], said
+    assert [process.returncode for process in running] == [0, 0], said
     (digest,) = {out for out, _ in said}
     assert len(digest.strip()) == hashlib.sha256().digest_size * 2
