@@ -39,7 +39,7 @@ TEST, VALIDATION = 1 / 3, 1 / 6
 SETTINGS = (
     *(f"data.rate_hz={RATE_HZ}", f"data.test={TEST:.6f}", f"data.validation={VALIDATION:.6f}"),
     *(f"decode.tolerance_s={TOLERANCE_S}", "model.frame=4", "model.look_ahead_s=0.1", "model.widen_s=0.05"),
-    *("model.hidden=32", "batch=16", "chunk=256", "train.iterations=200", "train.evaluate_every=50"),
+    *("model.hidden=32", "batch=16", "chunk=256", "train.iterations=500", "train.evaluate_every=50"),
 )
 # Pauses, notes and changes of rhythm are no beats: codes of the database's annotations.
 OTHER = {14, 16, 18, 19, 22, 23, 24, 28, 32, 33, 39, 40}

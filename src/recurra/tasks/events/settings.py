@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from recurra.base.config import Settings
-from recurra.training.config import OptimConfig, ScheduleConfig, TrainConfig
+from recurra.training.config import OptimConfig, ScheduleConfig, TrainConfig, WatchConfig
 
 __all__ = ["Architecture", "DecodingSettings", "EventSettings", "StreamSettings"]
 
@@ -109,6 +109,8 @@ class EventSettings(Settings, frozen=True):
         checkpoint_every=100,
         sample_at=(),
         sample_every=0,
+        # Every epoch begins with states of zeros in the middle of a stream, where the loss is high.
+        watch=WatchConfig(spike="ignore"),
     )
 
     def __post_init__(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +23,7 @@ class EventStream(EpochStream):
     """Frames (F, W) of all series end to end, cut into B rows; a row's state starts anew where a series begins.
 
     targets: (F,) int64 or (F, K) float32. begins: (F,) bool, the first frames of series. The rows begin at an offset
-    drawn anew each epoch, so an epoch leaves out fewer than chunk + B frames, others each time.
+    drawn anew each epoch, so what an epoch leaves out is another part each time.
     """
 
     def __init__(
@@ -44,19 +43,20 @@ class EventStream(EpochStream):
         # Rows of a few chunks at least: a state that never grows old is no state of a stream.
         self.rows = max(1, min(batch_size, total // (4 * self.chunk)))
         spare = min(self.chunk - 1, total - self.rows * self.chunk)
-        self._length = (total - spare) // self.rows
+        # Whole chunks only: a last one of a few frames would count as much as any other.
+        self._length = (total - spare) // self.rows // self.chunk * self.chunk
         self._slack = total - self._length * self.rows
         self.frames, self.targets, self.begins = frames, targets, begins
 
     def __len__(self) -> int:
-        return math.ceil(self._length / self.chunk)
+        return self._length // self.chunk
 
     def _plan(self) -> _Plan:
         offset = int(torch.randint(self._slack + 1, (), generator=self._generator))
         return _Plan(offset + np.arange(self.rows) * self._length)
 
     def _batch(self, plan: _Plan, index: int) -> Batch:
-        begin, end = index * self.chunk, min((index + 1) * self.chunk, self._length)
+        begin, end = index * self.chunk, (index + 1) * self.chunk
         rows = plan.starts[:, None] + np.arange(begin, end)
         resets = self.begins[rows]
         resets[:, 0] &= index > 0
