@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     if outcome.detector is None:
         print(f"interrupted; continue with: {continuing(folder)}", file=sys.stderr)
         return INTERRUPTED
-    found = judged_rows(outcome.detector, outcome.series, test=settings.data.test)
+    found = judged_rows(outcome.detector, outcome.series, judged=outcome.judged, test=settings.data.test)
     keep(folder, found)
     report = write_report(folder)
     if arguments.json:

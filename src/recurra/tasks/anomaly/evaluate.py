@@ -79,11 +79,16 @@ class Found:
         return "\n".join(lines) + "\n"
 
 
-def judged_rows(detector: Detector, series: Sequence[Rows], *, test: int = 0, tolerance: int = 0) -> Found:
-    """Every row judged; measured are the last `test` rows of each series, all where that is 0."""
+def judged_rows(
+    detector: Detector, series: Sequence[Rows], *, judged: Sequence[Judged] = (), test: int = 0, tolerance: int = 0
+) -> Found:
+    """Every row judged; measured are the last `test` rows of each series, all where that is 0.
+
+    judged: what was said of them, where that is known already.
+    """
     first = [max(len(one.values) - test, 0) if test else 0 for one in series]
     part = f"the last {test:,} rows of each series, kept from training" if test else "all rows"
-    return Found(series, detector.judge(series), detector.threshold, first, tolerance, part)
+    return Found(series, judged or detector.judge(series), detector.threshold, first, tolerance, part)
 
 
 def labelled(series: Sequence[Rows], windows: Mapping[str, Sequence[Sequence[str]]], where: str) -> list[Rows]:

@@ -100,14 +100,22 @@ class ErrorNet(nn.Module):
 class ForecastErrors(ErrorNet):
     """A net that forecasts each of the next A rows; a row's errors are those of the A forecasts made of it.
 
-    Malhotra et al. 2015 ("Long short term memory networks for anomaly detection in time series").
+    The first `settle` rows of a stream, of which the net's state knows too little, have none. Malhotra et al. 2015
+    ("Long short term memory networks for anomaly detection in time series").
     """
 
     def __init__(
-        self, channels: int, cell: str, hidden: int, layers: int, ahead: int, generator: Generator | None = None
+        self,
+        channels: int,
+        cell: str,
+        hidden: int,
+        layers: int,
+        ahead: int,
+        settle: int,
+        generator: Generator | None = None,
     ) -> None:
         super().__init__(channels, ahead * channels)
-        self.ahead = ahead
+        self.ahead, self.settle = ahead, max(settle, ahead)
         self.body = Recurrent(cell, 2 * channels, hidden, layers, generator=generator)
         self.output = nn.Linear(self.body.output_width, ahead * channels)
         _start(self.output, generator)
@@ -123,7 +131,8 @@ class ForecastErrors(ErrorNet):
     def fresh(self) -> dict[str, np.ndarray]:
         """The layer's state, and the forecasts made 1 ... A rows ago."""
         kept = {f"h{place}": leaf[0].numpy() for place, leaf in enumerate(_leaves(self.body.initial_state(1)))}
-        return {**kept, "said": np.full((self.ahead, self.ahead, self.channels), np.nan)}
+        said = np.full((self.ahead, self.ahead, self.channels), np.nan)
+        return {**kept, "said": said, "count": np.zeros((), np.int64)}
 
     def errors_of(self, values: np.ndarray) -> np.ndarray:
         """(T, 1, A C)."""
@@ -132,6 +141,7 @@ class ForecastErrors(ErrorNet):
             said = self(packed(values)[None])[0][0].double().numpy().reshape(len(values), self.ahead, self.channels)
         for back in range(1, min(self.ahead, len(values) - 1) + 1):
             found[back:, back - 1] = values[back:] - said[:-back, back - 1]
+        found[: self.settle] = np.nan
         return found.reshape(len(values), 1, -1)
 
     def push(self, values: np.ndarray, state: dict[str, np.ndarray]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -139,12 +149,13 @@ class ForecastErrors(ErrorNet):
         before = state["said"]
         steps = np.arange(self.ahead)
         errors = values[:, None] - before[:, steps, steps]
+        errors[state["count"] < self.settle] = np.nan
         kept = _state(self.body.initial_state(1), state)
         with torch.no_grad():
             y, kept = self.body.step(packed(values), kept)
             said = self.output(y).double().numpy().reshape(-1, 1, self.ahead, self.channels)
         after = {f"h{place}": leaf.numpy() for place, leaf in enumerate(_leaves(kept))}
-        after["said"] = np.concatenate([said, before[:, :-1]], axis=1)
+        after |= {"said": np.concatenate([said, before[:, :-1]], axis=1), "count": state["count"] + 1}
         return errors.reshape(len(values), 1, -1), after
 
     def targets(self, values: np.ndarray) -> np.ndarray:
@@ -228,7 +239,7 @@ def net_of(settings: AnomalySettings, channels: int, generator: Generator | None
     """The net of a trained detector with fresh weights."""
     net = settings.net
     if settings.model == "forecast":
-        return ForecastErrors(channels, net.cell, net.hidden, net.layers, net.ahead, generator)
+        return ForecastErrors(channels, net.cell, net.hidden, net.layers, net.ahead, net.window, generator)
     return AutoEncoder(channels, net.cell, net.hidden, net.layers, net.window, net.judge, generator)
 
 

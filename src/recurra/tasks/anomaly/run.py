@@ -15,7 +15,7 @@ import torch
 from recurra.base import config
 from recurra.base.errors import CheckpointError, message, nearest
 from recurra.base.files import write_text
-from recurra.tasks.anomaly.detector import Detector, NetDetector, OnlineRun
+from recurra.tasks.anomaly.detector import Detector, Judged, NetDetector, OnlineRun
 from recurra.tasks.anomaly.network import net_of
 from recurra.tasks.anomaly.settings import AnomalySettings
 from recurra.tasks.anomaly.table import Rows, read_rows
@@ -40,6 +40,8 @@ class AnomalyOutcome(NamedTuple):
     detector: Detector | None
     """None where training was interrupted."""
     series: list[Rows]
+    judged: tuple[Judged, ...] = ()
+    """Of all rows, where training has judged them: the online detector does."""
 
 
 def continuing(folder: Path) -> str:
@@ -84,7 +86,7 @@ def train_run(
         write_text(folder / DETECTOR, json.dumps(facts, ensure_ascii=False) + "\n")
         rows = sum(len(one.values) for one in series)
         write_note(folder, result={"series": len(series), "rows": rows, "channels": len(channels), **note(trained)})
-        return AnomalyOutcome(folder, detector, series)
+        return AnomalyOutcome(folder, detector, series, () if settings.data.test else trained.judged)
 
 
 def load(folder: Path | str) -> Detector:

@@ -12,6 +12,7 @@ from recurra.base.errors import DataError, message
 __all__ = ["ParetoTail", "fit_tail", "quantile_threshold", "tail_threshold"]
 
 _LEAST = 10
+_START, _EARLIEST = 0.95, 0.8
 
 
 class ParetoTail(NamedTuple):
@@ -42,7 +43,7 @@ def quantile_threshold(scores: np.ndarray, rate: float) -> float:
     return float(np.quantile(scores, 1 - rate))
 
 
-def fit_tail(scores: np.ndarray, start: float = 0.95) -> ParetoTail:
+def fit_tail(scores: np.ndarray, start: float = _START) -> ParetoTail:
     """The tail of scores (n,) above their quantile `start`, by probability-weighted moments (Hosking & Wallis 1987).
 
     Peaks over a threshold, as SPOT has them (Siffer et al. 2017, who maximise the likelihood). Raises DataError where
@@ -68,7 +69,9 @@ def tail_threshold(scores: np.ndarray, rate: float) -> float:
 
     Raises DataError for too few scores.
     """
-    tail = fit_tail(scores)
+    count = len(_kept(scores))
+    # Of few scores more are taken for the tail, or there would be none.
+    tail = fit_tail(scores, min(_START, max(_EARLIEST, 1 - 1.1 * _LEAST / max(count, 1))))
     if rate >= tail.share:
         return quantile_threshold(scores, rate)
     return tail.threshold(rate)

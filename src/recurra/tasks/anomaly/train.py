@@ -57,7 +57,7 @@ def fit(
     resume: bool = False,
     resume_hint: str = "",
 ) -> Trained:
-    """Learn from series; rows that are labelled as anomalies are treated as missing.
+    """Learn from series; rows that are labelled as anomalies, and a window after them, are no targets.
 
     Raises DataError for series that are too short or hold no value, TrainingError where numbers run away.
     """
@@ -98,7 +98,10 @@ def _net(
     scales = {one.id: _scale(one) for one in series}
     net = net_of(settings, len(channels), streams["init"])
     detector = NetDetector(settings, channels, math.inf, net, scales)
-    normal = [np.where(_labelled(one)[:, None], np.nan, detector.scaled(one)) for one in series]
+    values = [detector.scaled(one) for one in series]
+    # What follows an anomaly is odd too: the net still has it in mind.
+    unfit = [_after(_labelled(one), settings.net.window) for one in series]
+    normal = [np.where(mask[:, None], np.nan, one) for one, mask in zip(values, unfit, strict=True)]
     steps = settings.net.window * (4 if settings.model == "forecast" else 1)
     least = settings.net.window + (settings.net.ahead if settings.model == "forecast" else 0)
     longest = max(int(_TRAIN * len(one)) for one in normal)
@@ -107,13 +110,15 @@ def _net(
         hint = "more rows, a smaller net.window, or the model online, which needs no training."
         raise DataError(message("anomaly", fact, hint=hint))
     steps = min(steps, longest)
-    train = _Windows(normal, (0.0, _TRAIN), steps, net, settings.batch, streams["data"])
-    held = _Windows(normal, (_TRAIN, _ERRORS), min(steps, _shortest(normal, steps)), net, 256, None)
+    train = _Windows(values, normal, (0.0, _TRAIN), steps, net, settings.batch, streams["data"])
+    held = _Windows(values, normal, (_TRAIN, _ERRORS), min(steps, _shortest(normal, steps)), net, 256, None)
     result = _loop(net, train, held, settings, streams, folder, progress, resume, resume_hint)
     net.eval()
     if result.reason == "interrupted":
         return Trained(detector, result)
-    errors = [net.errors_of(one) for one in normal]
+    errors = [
+        np.where(mask[:, None, None], np.nan, net.errors_of(one)) for one, mask in zip(values, unfit, strict=True)
+    ]
     cuts = [(int(_TRAIN * len(one)), int(_ERRORS * len(one))) for one in errors]
     net.fit_errors(np.concatenate([one[a:b].reshape(-1, net.errors) for one, (a, b) in zip(errors, cuts, strict=True)]))
     scores = [net.scores(one[b:]) for one, (_, b) in zip(errors, cuts, strict=True)]
@@ -131,11 +136,12 @@ def _threshold(scores: np.ndarray, settings: AnomalySettings) -> float:
 
 
 class _Windows(EpochStream):
-    """Sequences of `steps` rows within a part of each series, half of them apart."""
+    """Sequences of `steps` rows within a part of each series, a quarter of that apart; targets are of normal rows."""
 
     def __init__(
         self,
         values: list[np.ndarray],
+        normal: list[np.ndarray],
         part: tuple[float, float],
         steps: int,
         net: ErrorNet,
@@ -143,7 +149,7 @@ class _Windows(EpochStream):
         generator: Generator | None,
     ) -> None:
         super().__init__(generator)
-        self.values, self.steps, self.net, self.batch = values, steps, net, batch
+        self.values, self.normal, self.steps, self.net, self.batch = values, normal, steps, net, batch
         self.shuffled = generator is not None
         stride = max(1, steps // 4)
         places = []
@@ -168,8 +174,11 @@ class _Windows(EpochStream):
 
     def _batch(self, plan: np.ndarray, index: int) -> Batch:
         chosen = self.places[plan[index * self.batch : (index + 1) * self.batch]]
-        block = np.stack([self.values[which][at : at + self.steps] for which, at in chosen.tolist()])
-        return Batch(packed(block), torch.from_numpy(self.net.targets(block).astype(np.float32)), first=True)
+        block, wanted = (
+            np.stack([part[which][at : at + self.steps] for which, at in chosen.tolist()])
+            for part in (self.values, self.normal)
+        )
+        return Batch(packed(block), torch.from_numpy(self.net.targets(wanted).astype(np.float32)), first=True)
 
 
 def _loop(
@@ -229,6 +238,12 @@ def _scale(one: Rows) -> tuple[list[float], list[float]]:
 
 def _labelled(one: Rows) -> np.ndarray:
     return np.zeros(len(one.values), bool) if one.labels is None else one.labels
+
+
+def _after(labels: np.ndarray, rows: int) -> np.ndarray:
+    """Labels (T,), and so many rows after each."""
+    since = np.arange(len(labels)) - np.maximum.accumulate(np.where(labels, np.arange(len(labels)), -(10**9)))
+    return since <= rows
 
 
 def _shortest(values: list[np.ndarray], steps: int) -> int:
