@@ -12,6 +12,7 @@ read again, and --out is cut back to what was written by then, so that it holds 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import time
@@ -90,8 +91,11 @@ def run(arguments: argparse.Namespace) -> int:
             watch.save(kept, {**source, "reader": reader.state(), "written": written})
 
     saved = time.monotonic()
-    with Interrupt() as interrupt:
+    with Interrupt() as interrupt, contextlib.ExitStack() as closing:
+        if arguments.out:
+            closing.callback(output.close)
         stream = _Lines(arguments.file, source["offset"], arguments.follow, arguments.batch_ms / 1000, interrupt)
+        closing.callback(stream.close)
         for lines in stream:
             tell(watch.push([row for row in map(reader.read, lines) if row is not None]))
             source["offset"] = stream.offset
@@ -187,6 +191,11 @@ class _Lines:
             if lines:
                 self.offset += sum(len(line) + 1 for line in lines)
                 yield [line.decode("utf-8", "replace") for line in lines]
+
+    def close(self) -> None:
+        """Give the file back; standard input stays open."""
+        if not self.waits:
+            os.close(self.handle)
 
     def _check(self) -> None:
         if os.fstat(self.handle).st_size < self.offset:

@@ -90,9 +90,11 @@ def watched(tmp_path, monkeypatch, capsys):
     def watch(*words, stdin=None):
         if stdin is not None:
             (tmp_path / "stdin").write_text(stdin)
-            monkeypatch.setattr(sys, "stdin", (tmp_path / "stdin").open())
         capsys.readouterr()
-        code = main(["watch", *map(str, words)])
+        with (tmp_path / "stdin").open("a+") as file:
+            file.seek(0)
+            monkeypatch.setattr(sys, "stdin", file)
+            code = main(["watch", *map(str, words)])
         return code, *capsys.readouterr()
 
     return watch
