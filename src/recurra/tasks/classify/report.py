@@ -56,8 +56,11 @@ def write_report(folder: Path | str) -> Path:
 def confusion_figure(table: Sequence[Sequence[int]], names: Sequence[str], part: str, note: str = "") -> Figure:
     """Rows are the truth, shaded by their shares, with the counts written in."""
     shares = [[count / max(1, sum(row)) for count in row] for row in table]
-    chart = heatmap(shares, names, names, row_label="truth", column_label="said", label="confusion")
-    return Figure(f"Confusion on the {part} cases", chart + _counts(table, names), note)
+    # The squares are narrow: long names are numbered, and the table below says which is which.
+    short = list(names) if max(map(len, names)) <= 3 else [str(place + 1) for place in range(len(names))]
+    chart = heatmap(shares, short, short, row_label="truth", column_label="said", label="confusion")
+    named = [name if name == mark else f"{mark} {name}" for mark, name in zip(short, names, strict=True)]
+    return Figure(f"Confusion on the {part} cases", chart + _counts(table, named), note)
 
 
 def loss_figures(members: Path) -> list[Figure]:
@@ -88,8 +91,8 @@ def _figures(kept: Mapping[str, Any]) -> list[Figure]:
         lines = [Line(name, steps, _numbers(values)) for name, values in list(pairs)[:_MOST_CHANNELS]]
         chart = line_chart(lines, Axis("step"), Axis("value"), label=title)
         if example["relevance"]:
-            weights = Line("relevance", steps, _numbers(example["relevance"]))
-            chart += line_chart([weights], Axis("step"), Axis("attention"), label="attention over time")
+            weights = Line("how much each step counted", steps, _numbers(example["relevance"]))
+            chart += line_chart([weights], Axis("step"), Axis("relevance"), label="relevance over time")
         more = len(example["channels"]) - _MOST_CHANNELS
         note = "" if right else "Told wrongly."
         note += f" {more} more channels are not drawn." if more > 0 else ""
