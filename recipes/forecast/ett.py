@@ -8,8 +8,8 @@ Errors are in units of each column's deviation on the training rows. No window i
 goes on where it was, and finished nets are not trained again.
 
 The net sees each window less its mean and is not told which column it is: otherwise it learns the training year by
-heart. What it says is blended with ridge regression (on windows less their last value), by the share that is best on
-the validation rows.
+heart. What it says is blended with ridge regression (on windows less their last value), by a share halfway from a half
+to the one that is best on the validation rows.
 """
 
 from __future__ import annotations

@@ -84,8 +84,8 @@ class Architecture(Settings, frozen=True):
     skip: bool = True
     """Add the ridge regression, from which the net then learns what is left."""
     blend: Share | Literal["auto"] = 0.0
-    """Share of a ridge regression of its own in what the nets say (segment, direct, attention, tdnn, esn); auto: the
-    one of 0, 1/8 ... 1 that is best on the validation rows, by squared error."""
+    """Share of a ridge regression of its own in what the nets say (segment, direct, attention, tdnn, esn); auto:
+    halfway from equal shares to the one of 0, 1/8 ... 1 that is best on the validation rows, by squared error."""
     decay: bool = False
     """Missing values fade towards the mean since the last one seen (GRU-D); direct and recursive nets."""
     loss: Literal["quantile", "mae", "mse", "gaussian", "student", "negative_binomial"] = "quantile"
