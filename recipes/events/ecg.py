@@ -6,7 +6,8 @@ Beats are found within 150 ms (ANSI/AAMI EC57), from lead MLII alone, causally: 
 time (the lead less its running mean, and its slope) and may answer 100 ms late. Of the half hour the first half
 teaches, the next sixth chooses weights and thresholds, and the rest is the test. Beside it on the same test part, both
 with the whole recording at hand: scipy's find_peaks with a height and distance found on the first two thirds, and the
-detector of Pan and Tompkins (1985), written after the paper with scipy's filters. --classes tells normal from premature beats (33 in the record) too.
+detector of Pan and Tompkins (1985), written after the paper with scipy's filters. --classes tells normal from
+premature beats (33 in the record) too.
 
 The record has 2,239 normal beats, 33 premature ones of the atria and one of the ventricles, too few to learn.
 """
