@@ -2,9 +2,9 @@
 
 python recipes/forecast/m4_hourly.py FOLDER [--model segment] [--seeds 3]
 
-FOLDER holds Hourly-train.csv.gz and Hourly-test.csv. One net for all series; beside what `recurra train forecast` has by
-default it is told the season, which these files do not tell, twice as wide, trained five times as long, and forecasts
-logarithms: sMAPE asks for relative errors. Two weeks are read, so that a week repeats.
+FOLDER holds Hourly-train.csv.gz and Hourly-test.csv. One net for all series. Other than by default in `recurra train
+forecast` it is told the season, which these files do not tell, is twice as wide, trained five times as long, and
+forecasts logarithms: sMAPE asks for relative errors. Two weeks are read, so that a week repeats.
 """
 
 from __future__ import annotations
