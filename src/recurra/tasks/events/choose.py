@@ -21,7 +21,8 @@ Stretch = tuple[np.ndarray, Truth, int, int]
 
 
 def choose(detector: Detector, stretches: Sequence[Stretch], given: DecodingSettings) -> tuple[Rule, float]:
-    """A rule and its F1 (mean over the classes): thresholds first, then the least length, then the refractory time.
+    """A rule and its F1 (mean over the classes): thresholds first, then the least length (of equals the
+    shortest, which is known soonest), then the refractory time.
 
     What is given stays as it is.
     """
@@ -41,7 +42,7 @@ def choose(detector: Detector, stretches: Sequence[Stretch], given: DecodingSett
     shortest, gap = _sizes(stretches, detector)
     if given.least_s is None and shortest > 1:
         lengths = sorted({1, *(max(1, round(shortest * share)) for share in (0.1, 0.25, 0.5, 0.75))})
-        rule, best = _best(detector, stretches, [rule._replace(least=least) for least in lengths])
+        rule, best = _best(detector, stretches, [rule._replace(least=least) for least in lengths], True)
     if given.refractory_s is None and gap > 1:
         waits = sorted({0, *(int(gap * share) for share in (0.1, 0.25, 0.5))})
         rule, best = _best(detector, stretches, [rule._replace(refractory=wait) for wait in waits])
@@ -81,9 +82,14 @@ def _tallies(detector: Detector, stretches: Sequence[Stretch], rule: Rule) -> It
             yield counts.true, counts.false, counts.missed
 
 
-def _best(detector: Detector, stretches: Sequence[Stretch], rules: Sequence[Rule]) -> tuple[Rule, float]:
+def _best(
+    detector: Detector, stretches: Sequence[Stretch], rules: Sequence[Rule], first: bool = False
+) -> tuple[Rule, float]:
+    """The rule with the best F1; of equals the first one, or one in their middle."""
     values = [f1_of(detector, stretches, rule) for rule in rules]
     top = max(values)
+    if first:
+        return rules[values.index(top)], top
     # Candidates next to each other are alike: the middle of the longest run of equals is the safest.
     runs: list[list[int]] = []
     for place, value in enumerate(values):
