@@ -1,4 +1,4 @@
-"""The Numenta Anomaly Benchmark by its own rules: python -m recipes.anomaly.nab FOLDER (with data/ and labels/ in it).
+"""The Numenta Anomaly Benchmark by its own rules: python recipes/anomaly/nab.py FOLDER (with data/ and labels/ in it).
 
 One setting for all files, no look-ahead, constant memory. Beside it, on the same files: the running-range rule, and the
 windowed Gaussian of the benchmark's repository. A threshold that is chosen on the labels is what the published totals

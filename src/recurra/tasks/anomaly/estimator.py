@@ -143,7 +143,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             return rows_of(np.asarray(X, np.float64))[0]
         least = 2 if fitting else 1
         options: dict[str, Any] = {"dtype": np.float64, "ensure_all_finite": "allow-nan", "ensure_min_samples": least}
-        checked = validate_data(self, X, reset=fitting, **options)
+        given: Any = X
+        checked = validate_data(self, given, reset=fitting, **options)
         return rows_of(np.asarray(checked))[0]
 
     def _settings(self) -> AnomalySettings:

@@ -49,8 +49,8 @@ class Expectation(Bank):
 
     def step(self, rows: np.ndarray, x: np.ndarray, clock_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The error (n,), in deviations of the stream, and what was expected (n,) in its own units."""
-        # All of them in order: views instead of copies.
-        at = slice(None) if len(rows) == self.rows and (rows == np.arange(self.rows)).all() else rows
+        # The first of them in order: views instead of copies.
+        at = slice(len(rows)) if (rows == np.arange(len(rows))).all() else rows
         mean, deviation, z = self._standardise(rows, x)
         past = self.past[at]
         f = np.empty((len(x), len(self._within), self._width))
