@@ -31,7 +31,7 @@ _PAUSE_S = 0.05
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this verb."""
-    parser.add_argument("run", metavar="RUN", help="the folder of a run of forecast, anomaly or events")
+    parser.add_argument("run", metavar="RUN", help="the folder of a run of forecast, anomaly, events or classify")
     parser.add_argument("file", nargs="?", metavar="FILE", help="the stream (default: standard input)")
     parser.add_argument("--out", metavar="FILE", help="where the answers go (default: standard output)")
     parser.add_argument("--follow", action="store_true", help="wait for more when FILE ends")

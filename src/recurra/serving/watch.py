@@ -12,20 +12,24 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import torch
 
 from recurra.base.errors import CheckpointError, ConfigError, DataError, RecurraError, message
 from recurra.data.clock import Moment
 from recurra.serving.loading import task_of
 from recurra.serving.rows import Fault, Row
 from recurra.training import checkpoint
+from recurra.training.arrays import packed_state, unpacked_state
 
-__all__ = ["LiveModel", "Watch", "live_model"]
+__all__ = ["Answer", "LiveModel", "Watch", "dumped", "live_model"]
 
 VERSION = 1
 
-ROOMS = {"forecast": "forecast", "anomaly": "anomaly", "events": "events"}
+ROOMS = {"anomaly": "anomaly", "classify": "classify", "events": "events", "forecast": "forecast"}
 """Task -> the room under `recurra.tasks` that has a module `live` with a function `live(run_folder, **options)`."""
+
+
+_RARE = ("event", "begin", "end")
+"""Kinds of records that come when something happens, not with every row."""
 
 
 class LiveModel(Protocol):
@@ -65,7 +69,7 @@ class Answer(NamedTuple):
 class Watch:
     """A live model, the stamps it has seen, and counts.
 
-    every: answers to every so-many-th row of a stream only (alarms and other records with "alarm": true come always).
+    every: answers to every so-many-th row of a stream only; alarms and events come always.
     """
 
     def __init__(self, model: LiveModel, *, every: int = 1) -> None:
@@ -133,7 +137,7 @@ class Watch:
                 if "error" in record:
                     self.bad += 1
                     yield Answer(Fault(row.line, str(record["error"]), row.id).record(), fault=True)
-                elif count % self.every == 0 or record.get("alarm") or "kind" in record:
+                elif count % self.every == 0 or record.get("alarm") or record.get("kind") in _RARE:
                     yield Answer({"unique_id": row.id, "ds": row.stamp, **record})
 
     def _known(self, row: Row) -> bool:
@@ -193,26 +197,6 @@ class Watch:
             fact = f"is not the state of this run: {error}"
             raise CheckpointError(message(str(path), fact, hint="give another --state, or remove it.")) from error
         return dict(content["source"])
-
-
-def packed_state(state: Any) -> Any:
-    """Arrays as tensors, which `recurra.training.checkpoint` writes; NumPy's numbers as Python's."""
-    if isinstance(state, dict):
-        return {name: packed_state(part) for name, part in state.items()}
-    if isinstance(state, (list, tuple)):
-        return [packed_state(part) for part in state]
-    if isinstance(state, np.ndarray):
-        return torch.from_numpy(np.array(state))
-    return state.item() if isinstance(state, np.generic) else state
-
-
-def unpacked_state(state: Any) -> Any:
-    """What `packed_state` was given, tuples as lists."""
-    if isinstance(state, dict):
-        return {name: unpacked_state(part) for name, part in state.items()}
-    if isinstance(state, list):
-        return [unpacked_state(part) for part in state]
-    return state.numpy() if isinstance(state, torch.Tensor) else state
 
 
 def dumped(record: Mapping[str, Any]) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from recurra.tasks.anomaly.network import ErrorNet
 from recurra.tasks.anomaly.online import PARTS, OnlineDetector
 from recurra.tasks.anomaly.settings import AnomalySettings
 from recurra.tasks.anomaly.table import Rows
+
+if TYPE_CHECKING:
+    from recurra.diagnostics.subject import Subject
 
 __all__ = ["Detector", "Judged", "NetDetector", "OnlineRun", "peaks"]
 
@@ -151,6 +155,12 @@ class NetDetector(Detector):
         """(T, C)."""
         mean, deviation = self.scale(one.id)
         return (one.values - mean) / deviation
+
+    def subject(self, data: Sequence[Path | str] = (), *, rows: int = 8, steps: int = 512) -> Subject:
+        """The net with the newest rows, for the diagnostics: see `anomaly_subject`."""
+        from recurra.tasks.anomaly.subject import anomaly_subject
+
+        return anomaly_subject(self, data, rows, steps)
 
     def scores(self, one: Rows) -> np.ndarray:
         """(T,)."""

@@ -20,7 +20,7 @@ from recurra.equations.show import equations
 from recurra.tasks.anomaly.evaluate import Found
 from recurra.tasks.anomaly.run import settings_of
 from recurra.tasks.anomaly.table import windows_of
-from recurra.tasks.anomaly.timeline import timeline
+from recurra.tasks.anomaly.timeline import thinned, timeline
 from recurra.tasks.text.run import REPORT, read_note
 from recurra.training.log import read_lines
 
@@ -29,7 +29,7 @@ __all__ = ["JUDGED", "keep", "write_found_report", "write_report"]
 JUDGED = "judged.json"
 
 _SHOWN_SERIES = 8
-_SHOWN_ROWS = 6000
+_SHOWN_ALARMS = 300
 _TABLE_ROWS = 40
 
 
@@ -100,19 +100,28 @@ def write_found_report(found: Found, path: Path, title: str, command: str = "") 
 
 def _example(found: Found, at: int) -> dict[str, Any]:
     one, said = found.series[at], found.judged[at]
-    start = max(found.first[at] - 500, len(one.values) - _SHOWN_ROWS, 0)
-    # Of several channels the one that moves most around the alarms is not known; the first stands for them.
+    # What is measured, and a little before it; of several channels the first stands for all.
+    start = max(found.first[at] - 500, 0)
     values, scores = one.values[start:, 0], said.scores[start:]
     windows = windows_of(one.labels[start:]) if one.labels is not None else []
+    alarms = np.flatnonzero(said.alarms[start:])
     return {
         "id": one.id,
         "start": start,
-        "values": [_plain(value) for value in values.tolist()],
-        "scores": [_plain(score) for score in scores.tolist()],
-        "alarms": np.flatnonzero(said.alarms[start:]).tolist(),
+        "length": len(values),
+        "values": _drawn(values, alarms),
+        "scores": _drawn(scores, alarms),
+        "alarms": alarms[:_SHOWN_ALARMS].tolist(),
         "windows": windows,
         "threshold": found.threshold,
     }
+
+
+def _drawn(values: np.ndarray, also: np.ndarray) -> list[list[float]]:
+    """Rows and values that a time-line draws, and those of the alarms."""
+    rows = np.union1d(thinned(values)[0], also[:_SHOWN_ALARMS]).astype(np.int64)
+    rows = rows[np.isfinite(values[rows])]
+    return [[row, float(f"{value:.5g}")] for row, value in zip(rows.tolist(), values[rows].tolist(), strict=True)]
 
 
 def _histogram(scores: np.ndarray, labels: np.ndarray, log: bool) -> dict[str, Any]:
@@ -142,7 +151,7 @@ def _reasons(found: Found) -> dict[str, int]:
 def _figures(kept: Mapping[str, Any]) -> list[Figure]:
     figures = []
     for number, example in enumerate(kept["examples"]):
-        values, scores = (_array(example[name]) for name in ("values", "scores"))
+        values, scores = (_array(example[name], example["length"]) for name in ("values", "scores"))
         chart = timeline(
             values,
             scores,
@@ -220,12 +229,12 @@ def _steps(counts: Sequence[int]) -> list[float]:
     return [count or 0.5 for count in np.repeat(counts, 2).tolist()]
 
 
-def _array(values: Sequence[float | None]) -> np.ndarray:
-    return np.array([math.nan if value is None else value for value in values], np.float64)
-
-
-def _plain(value: float) -> float | None:
-    return float(f"{value:.5g}") if math.isfinite(value) else None
+def _array(drawn: Sequence[Sequence[float]], length: int) -> np.ndarray:
+    """What was kept at its rows, NaN between."""
+    found = np.full(length, math.nan)
+    for row, value in drawn:
+        found[int(row)] = value
+    return found
 
 
 def _footer(note: Mapping[str, Any]) -> str:

@@ -23,9 +23,10 @@ from recurra.tasks.anomaly.train import fit, note, seen_rows
 from recurra.tasks.text.folder import held
 from recurra.tasks.text.run import CONFIG, FORMAT, NOTE, REPORT, WEIGHTS, read_note, write_note
 from recurra.training import checkpoint
+from recurra.training.arrays import packed_state, unpacked_state
 from recurra.training.progress import Progress
 
-__all__ = ["DETECTOR", "STATE", "AnomalyOutcome", "continuing", "load", "packed_state", "settings_of", "train_run"]
+__all__ = ["DETECTOR", "STATE", "AnomalyOutcome", "continuing", "load", "settings_of", "train_run"]
 
 DETECTOR, STATE = "detector.json", "state.safetensors"
 
@@ -123,24 +124,6 @@ def settings_of(folder: Path) -> AnomalySettings:
         there = f"Runs in {folder.parent}: {', '.join(nearest(folder.name, siblings)[:8])}." if siblings else ""
         raise CheckpointError(message(str(folder), fact, there))
     return config.load(AnomalySettings, path)
-
-
-def packed_state(state: Any) -> Any:
-    """Arrays as tensors, which `recurra.training.checkpoint` writes."""
-    if isinstance(state, dict):
-        return {name: packed_state(part) for name, part in state.items()}
-    if isinstance(state, (list, tuple)):
-        return [packed_state(part) for part in state]
-    return torch.from_numpy(np.array(state)) if isinstance(state, np.ndarray) else state
-
-
-def unpacked_state(state: Any) -> Any:
-    """What `packed_state` was given."""
-    if isinstance(state, dict):
-        return {name: unpacked_state(part) for name, part in state.items()}
-    if isinstance(state, list):
-        return [unpacked_state(part) for part in state]
-    return state.numpy() if isinstance(state, torch.Tensor) else state
 
 
 def _check(folder: Path, settings: AnomalySettings, resume: bool) -> None:

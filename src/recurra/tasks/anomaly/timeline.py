@@ -11,7 +11,7 @@ from recurra.diagnostics.chart import LEFT, RIGHT, TOP, WIDTH, _figure, _frame, 
 
 __all__ = ["thinned", "timeline"]
 
-_COLUMNS = 330
+_COLUMNS = 400
 _UPPER, _LOWER, _GAP, _BOTTOM = 210.0, 110.0, 34.0, 44.0
 
 
@@ -21,7 +21,8 @@ def thinned(values: np.ndarray, columns: int = _COLUMNS) -> tuple[np.ndarray, np
     An average would hide the very rows that are looked for.
     """
     rows = np.flatnonzero(np.isfinite(values))
-    if len(rows) <= 2 * columns:
+    # A little more than two a column: what was thinned once stays as it is.
+    if len(rows) <= 3 * columns:
         return rows, values[rows]
     kept = []
     for part in np.array_split(rows, columns):
