@@ -43,6 +43,11 @@ def trained(files):
     return files / "run"
 
 
+def test_a_run_of_another_task(trained, files, capsys):
+    assert main(["classify", str(trained), str(files / "plain.csv")]) == 2
+    assert "is a run of the task events, one of classify was expected" in capsys.readouterr().err
+
+
 def test_a_column_and_a_table_are_the_same(files, trained, capsys):
     out = files / "by_column"
     assert main(["train", "events", str(files / "labelled.csv"), "--out", str(out), *FEW, "--json"]) == 0

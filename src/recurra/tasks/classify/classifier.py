@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,6 +15,9 @@ from recurra.tasks.classify.metrics import Scores, scores
 from recurra.tasks.classify.network import ClassifyNet
 from recurra.tasks.classify.prepare import Preparation, labels_of
 from recurra.tasks.classify.settings import ClassifySettings
+
+if TYPE_CHECKING:
+    from recurra.diagnostics.subject import Subject
 
 __all__ = ["Classifier"]
 
@@ -58,6 +62,16 @@ class Classifier:
         """Against the classes that the cases bring. Raises DataError where there are none, or unknown ones."""
         series = self._series(cases, self.classes)
         return scores(labels_of(series), self.probabilities(series))
+
+    def read(self, source: Any = None) -> SeriesSet:
+        """The cases of a file or frame in the columns of training, with their classes; None: those of training."""
+        return self._series(self.settings.data.file if source is None else source, self.classes)
+
+    def subject(self, data: Sequence[Path | str] = (), *, rows: int = 8, steps: int = 512) -> Subject:
+        """The net with some cases, for the diagnostics: see `classify_subject`."""
+        from recurra.tasks.classify.subject import classify_subject
+
+        return classify_subject(self, data, rows, steps)
 
     def _series(self, cases: Any, classes: tuple[str, ...] = (), labelled: bool = True) -> SeriesSet:
         if isinstance(cases, np.ndarray | list | tuple):

@@ -94,7 +94,11 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):
             raise DataError(message("SequenceClassifier.fit", fact, hint="Classifier can't train with one class."))
         # Numbers as names keep the order of numpy's.
         names = [f"{code:09d}" for code in codes.tolist()]
-        self.classifier_: Classifier = fit(cases_of(X, names), self._settings()).classifier
+        trained = fit(cases_of(X, names), self._settings())
+        if trained.interrupted:
+            # The training loop ends in good order at Ctrl-C; half-trained weights are no fit.
+            raise KeyboardInterrupt
+        self.classifier_: Classifier = trained.classifier
         if isinstance(X, np.ndarray) and X.ndim == 2:
             self.n_features_in_ = X.shape[1]
         return self

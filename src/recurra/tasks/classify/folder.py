@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -56,13 +57,17 @@ def opened(
 
 
 def settings_of(kind: type[Kind], folder: Path) -> Kind:
-    """The settings of a run; CheckpointError where the folder is none."""
+    """The settings of a run; CheckpointError where the folder is none, or a run of another task."""
     path = folder / CONFIG
     if not path.exists():
         fact = "no such run" if not folder.exists() else f"is no run: it has no {CONFIG}"
         siblings = [found.parent.name for found in folder.parent.glob(f"*/{CONFIG}")]
         there = f"Runs in {folder.parent}: {', '.join(nearest(folder.name, siblings)[:8])}." if siblings else ""
         raise CheckpointError(message(str(folder), fact, there))
+    task, found = getattr(kind(), "task", None), _task_in(path)
+    if task is not None and found is not None and found != task:
+        fact = f"is a run of the task {found}, one of {task} was expected"
+        raise CheckpointError(message(str(folder), fact))
     return config.load(kind, path)
 
 
@@ -112,6 +117,15 @@ def _check(task: str, folder: Path, settings: msgspec.Struct, resume: bool, ours
         if faults:
             fact = "a run goes on with the settings it began with; nothing was changed"
             raise CheckpointError(message(str(folder), fact, *faults))
+
+
+def _task_in(path: Path) -> str | None:
+    """The task that a config.toml names; None where it says nothing, or nothing that can be read."""
+    try:
+        task = tomllib.loads(path.read_text(encoding="utf-8")).get("task")
+    except (OSError, ValueError):
+        return None
+    return task if isinstance(task, str) else None
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
