@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -18,6 +19,9 @@ from recurra.tasks.events.network import EventNet, event_probabilities
 from recurra.tasks.events.prepare import Preparation
 from recurra.tasks.events.settings import EventSettings
 from recurra.tasks.events.truth import Truth, read_stream
+
+if TYPE_CHECKING:
+    from recurra.diagnostics.subject import Subject
 
 __all__ = ["Detector", "Found", "tally"]
 
@@ -101,6 +105,12 @@ class Detector:
             "probability": np.array([one.probability for _, one in rows]),
             "decided": stamps("decided"),
         }
+
+    def subject(self, data: Sequence[Path | str] = (), *, rows: int = 8, steps: int = 512) -> Subject:
+        """The net with a stretch of a stream, for the diagnostics: see `events_subject`."""
+        from recurra.tasks.events.subject import events_subject
+
+        return events_subject(self, data, rows, steps)
 
     def read(self, source: Any, events: Any = None, *, labelled: bool = True) -> tuple[SeriesSet, Truth | None]:
         """A file or frame in the columns of training, with its events where there are any (a column, or `events`)."""
