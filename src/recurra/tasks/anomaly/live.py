@@ -167,10 +167,11 @@ def live(run_folder: Path | str, *, threshold: float | None = None, cold: bool =
     if threshold is not None and not (threshold > 0 and math.isfinite(threshold)):
         raise ConfigError(message("live", f"a threshold must be above 0, got {threshold:g}"))
     run = load(run_folder)
+    if isinstance(run, NetDetector):
+        return NetLive(run, threshold=threshold)
     if isinstance(run, OnlineRun):
         return OnlineLive(run, threshold=threshold, warm=not cold)
-    assert isinstance(run, NetDetector)  # noqa: S101 - there are only these two
-    return NetLive(run, threshold=threshold)
+    raise TypeError(type(run).__name__)
 
 
 def _plain(value: float) -> float | None:
