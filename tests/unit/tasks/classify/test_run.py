@@ -12,8 +12,6 @@ import recurra
 from recurra.base.errors import CheckpointError, ConfigError, DataError
 from recurra.tasks.classify.cases import cases_of
 from recurra.tasks.classify.defaults import settings_from
-from recurra.tasks.classify.estimator import SequenceClassifier
-from recurra.tasks.classify.live import ClassifyLive, live
 from recurra.tasks.classify.report import write_report
 from recurra.tasks.classify.run import load, train_run
 from recurra.tasks.classify.settings import MODELS, ClassifySettings
@@ -141,57 +139,6 @@ def test_a_constant_channel_and_a_class_of_one():
     assert found.shape == (7, 3)
 
 
-@pytest.mark.parametrize("pooling", ["last", "mean", "max", "attention"])
-@pytest.mark.parametrize("layers", [1, 2])
-def test_live_answers_are_those_of_the_sequence_so_far(pooling, layers, tmp_path):
-    chosen = ("model.bidirectional=false", f"model.pooling={pooling}", f"model.layers={layers}", "members=2")
-    cases = waves(6, gaps=True)
-    train_run(settings(*chosen, "train.iterations=10"), tmp_path / "run", cases=cases)
-    classifier, stream = load(tmp_path / "run"), live(tmp_path / "run")
-    assert stream.columns == ("0", "1", "2")
-    seen = {one.id: [] for one in cases}
-    for step in range(int(cases.lengths.max())):
-        rows = [one for one in cases if step < len(one.values)]
-        # Another order at each step, and sequences that end while others go on.
-        rows = rows[step % len(rows) :] + rows[: step % len(rows)]
-        values = np.stack([one.values[step] for one in rows])
-        for one, records in zip(rows, stream.step([r.id for r in rows], [None] * len(rows), values), strict=True):
-            seen[one.id] += records
-        if step == 8:
-            kept = json.loads(json.dumps({**stream.state(), "net": [a.tolist() for a in stream.state()["net"]]}))
-            kept["net"] = [np.array(a, np.float32) for a in kept["net"]]
-            stream = ClassifyLive(classifier)
-            stream.load_state(kept)
-    for one in cases:
-        for length in (1, 9, len(one.values)):
-            want = classifier.probabilities([one.values[:length].T])[0]
-            have = list(seen[one.id][length - 1]["probabilities"].values())
-            np.testing.assert_allclose(have, want, atol=1e-6)
-    stream.finish()
-    assert stream.state()["steps"] == {}
-
-
-def test_what_cannot_be_live(tmp_path):
-    for place, chosen in enumerate(("model.name=fcn", "model.bidirectional=true", "data.normalise=case")):
-        more = () if "bidirectional" in chosen else ("model.bidirectional=false",)
-        train_run(settings(chosen, *more, "train.iterations=2"), tmp_path / str(place), cases=waves(8))
-        with pytest.raises(ConfigError, match="whole"):
-            live(tmp_path / str(place))
-
-
-def test_live_refuses_what_a_batch_would(tmp_path):
-    train_run(settings("model.bidirectional=false", "train.iterations=2"), tmp_path / "run", cases=waves(8))
-    stream = live(tmp_path / "run")
-    with pytest.raises(DataError, match="values must be"):
-        stream.step(["a"], [None], np.zeros((1, 2)))
-    with pytest.raises(DataError, match="stands twice"):
-        stream.step(["a", "a"], [None, None], np.zeros((2, 3)))
-    with pytest.raises(DataError, match="infinite"):
-        stream.step(["a"], [None], np.full((1, 3), np.inf))
-    with pytest.raises(DataError, match="no mask"):
-        stream.step(["a"], [None], np.full((1, 3), np.nan))
-
-
 def test_a_part_of_train_leaves_the_rest_of_the_defaults(tmp_path):
     made = settings_from(ClassifySettings, ["train.iterations=7", "train.optim.learning_rate=0.1"])
     assert made.train.schedule == ClassifySettings().train.schedule
@@ -206,32 +153,3 @@ def test_a_part_of_train_leaves_the_rest_of_the_defaults(tmp_path):
             settings_from(ClassifySettings, (), tmp_path / "b.toml")
     with pytest.raises(ConfigError, match="nothing_such"):
         settings_from(ClassifySettings, ["model.nothing_such=1"])
-
-
-def test_estimator_in_its_forms():
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(30, 2, 16))
-    y = np.array(["no", "yes"], object)[(X[:, 0].mean(1) > 0).astype(int)]
-    made = SequenceClassifier(model="esn", hidden=40).fit(X, y)
-    assert made.classes_.tolist() == ["no", "yes"]
-    assert made.score(X, y) > 0.9
-    assert made.predict_proba(X).shape == (30, 2)
-    ragged = [row[:, : 8 + k % 5] for k, row in enumerate(X)]
-    assert set(made.predict(ragged)) <= {"no", "yes"}
-    numbers = SequenceClassifier(hidden=4, iterations=5, settings={"batch": 8}).fit(ragged, np.arange(30) % 3 - 1)
-    assert numbers.classes_.tolist() == [-1, 0, 1]
-    with pytest.raises(DataError, match="30 cases, but 29 classes"):
-        SequenceClassifier().fit(X, y[:29])
-    with pytest.raises(DataError, match="one class only"):
-        SequenceClassifier().fit(X, y[:1].repeat(30))
-    with pytest.raises(ConfigError, match="modl"):
-        SequenceClassifier(settings={"modl": 1}).fit(X, y)
-
-
-def test_scikit_learns_checks():
-    """All of them; `check_array_api_input` alone is skipped by scikit-learn where SCIPY_ARRAY_API is not set."""
-    checks = pytest.importorskip("sklearn.utils.estimator_checks")
-    found = checks.check_estimator(SequenceClassifier(model="esn", hidden=20), on_fail=None, on_skip=None)
-    failed = {one["check_name"]: one["exception"] for one in found if one["status"] == "failed"}
-    assert not failed
-    assert {one["check_name"] for one in found if one["status"] == "skipped"} <= {"check_array_api_input"}
