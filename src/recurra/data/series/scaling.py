@@ -43,22 +43,29 @@ def series_scale(series: SeriesSet, kind: ScaleKind = "standard") -> Scale:
     location, scale = np.zeros(shape), np.ones(shape)
     if kind == "none":
         return Scale(location, scale)
-    for index, one in enumerate(series):
-        for channel in range(shape[1]):
-            seen = one.values[:, channel]
-            seen = seen[~np.isnan(seen)]
-            if not len(seen):
-                continue
-            if kind == "mean":
-                spread = np.abs(seen).mean()
-            elif kind == "robust":
-                location[index, channel] = np.median(seen)
-                spread = 1.4826 * np.median(np.abs(seen - location[index, channel]))
-            else:
-                location[index, channel], spread = seen.mean(), seen.std()
-            # Rounding leaves a constant series a deviation of about 1e-16 of its values.
-            if spread > 1e-12 * max(1.0, float(np.abs(seen).max())):
-                scale[index, channel] = spread
+    owner = np.repeat(np.arange(len(series)), series.lengths)
+    for channel in range(shape[1]):
+        values = series.values[:, channel]
+        known = ~np.isnan(values)
+        whose, seen = owner[known], values[known]
+        count = np.maximum(np.bincount(whose, minlength=len(series)), 1)
+        largest = np.zeros(len(series))
+        np.maximum.at(largest, whose, np.abs(seen))
+        if kind == "mean":
+            spread = np.bincount(whose, np.abs(seen), len(series)) / count
+        elif kind == "robust":
+            spread = np.zeros(len(series))
+            for index, one in enumerate(series):
+                own = one.values[:, channel][~np.isnan(one.values[:, channel])]
+                if len(own):
+                    location[index, channel] = np.median(own)
+                    spread[index] = 1.4826 * np.median(np.abs(own - location[index, channel]))
+        else:
+            location[:, channel] = np.bincount(whose, seen, len(series)) / count
+            spread = np.sqrt(np.bincount(whose, (seen - location[whose, channel]) ** 2, len(series)) / count)
+        # Rounding leaves a constant series a deviation of about 1e-16 of its values.
+        varied = spread > 1e-12 * np.maximum(1.0, largest)
+        scale[varied, channel] = spread[varied]
     return Scale(location, scale)
 
 

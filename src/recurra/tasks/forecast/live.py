@@ -236,4 +236,10 @@ def _when(stamp: Any) -> str:
 
 
 def _plain(values: np.ndarray) -> list[float]:
-    return [float(f"{value:.7g}") for value in values.tolist()]
+    """Seven significant digits: a whole number over a power of ten is the double nearest to that decimal."""
+    size = np.abs(values)
+    known = np.isfinite(values) & (size > 1e-300)
+    shift = np.zeros(values.shape)
+    shift[known] = 6 - np.floor(np.log10(size[known]))
+    up, down = 10.0 ** np.clip(shift, 0, 22), 10.0 ** np.clip(-shift, 0, 22)
+    return (np.rint(values * up / down) / up * down).tolist()
