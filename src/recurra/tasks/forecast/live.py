@@ -98,10 +98,12 @@ class ForecastLive:
                     asked.append((row, channel))
         if asked:
             said = self.forecaster.forecast(self._series(ids, asked))
+            median = said.levels.index(0.5)
+            quantiles = np.moveaxis(_rounded(said.quantiles), -1, 1).tolist()
             for place, (row, channel) in enumerate(asked):
                 record: dict[str, Any] = {"column": self.targets[channel]} if len(self.targets) > 1 else {}
-                record |= {"from": _when(said.stamps[place, 0]), "forecast": _plain(said.median[place])}
-                record |= {f"q{level:g}": _plain(said.quantiles[place, :, at]) for at, level in enumerate(said.levels)}
+                record |= {"from": _when(said.stamps[place, 0]), "forecast": list(quantiles[place][median])}
+                record |= {f"q{level:g}": quantiles[place][at] for at, level in enumerate(said.levels)}
                 records[row].append(record)
         return records
 
@@ -235,11 +237,11 @@ def _when(stamp: Any) -> str:
     return str(stamp.astype("datetime64[s]")).replace("T", " ") if isinstance(stamp, np.datetime64) else str(int(stamp))
 
 
-def _plain(values: np.ndarray) -> list[float]:
+def _rounded(values: np.ndarray) -> np.ndarray:
     """Seven significant digits: a whole number over a power of ten is the double nearest to that decimal."""
     size = np.abs(values)
     known = np.isfinite(values) & (size > 1e-300)
     shift = np.zeros(values.shape)
     shift[known] = 6 - np.floor(np.log10(size[known]))
     up, down = 10.0 ** np.clip(shift, 0, 22), 10.0 ** np.clip(-shift, 0, 22)
-    return (np.rint(values * up / down) / up * down).tolist()
+    return np.rint(values * up / down) / up * down
