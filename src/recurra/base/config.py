@@ -145,7 +145,14 @@ def _apply(tree: dict[str, Any], override: str, faults: list[str]) -> None:
     tree[last] = _Raw(text.strip())
 
 
-def _struct(kind: type[msgspec.Struct], values: dict[str, Any], path: str, faults: list[str]) -> msgspec.Struct | None:
+def _struct(
+    kind: type[msgspec.Struct],
+    values: dict[str, Any],
+    path: str,
+    faults: list[str],
+    standing: msgspec.Struct | None = None,
+) -> msgspec.Struct | None:
+    """The settings in `values`; what they do not say is as in `standing`, the group's default in the one above."""
     fields = msgspec.structs.fields(kind)
     known = [field.encode_name for field in fields]
     before = len(faults)
@@ -154,8 +161,11 @@ def _struct(kind: type[msgspec.Struct], values: dict[str, Any], path: str, fault
             faults.append(f"{path}{key}: no such setting; there are: {', '.join(nearest(key, known))}")
     given: dict[str, Any] = {}
     for field in fields:
+        default = _default(field) if standing is None else getattr(standing, field.name)
         if field.encode_name in values:
-            given[field.name] = _value(field.type, values[field.encode_name], path + field.encode_name, faults)
+            given[field.name] = _value(field.type, values[field.encode_name], path + field.encode_name, faults, default)
+        elif standing is not None:
+            given[field.name] = default
         elif field.required:
             faults.append(f"{path}{field.encode_name}: is missing and has no default")
     if len(faults) > before:
@@ -167,13 +177,20 @@ def _struct(kind: type[msgspec.Struct], values: dict[str, Any], path: str, fault
         return None
 
 
-def _value(expected: Any, value: Any, path: str, faults: list[str]) -> Any:
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    if field.default is not msgspec.NODEFAULT:
+        return field.default
+    return None if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+
+
+def _value(expected: Any, value: Any, path: str, faults: list[str], default: Any = None) -> Any:
     kinds, optional = _structs_of(expected)
     if isinstance(value, str) and value.lower() == _NONE and optional:
         return None
     if isinstance(value, dict) and kinds:
-        chosen = _tagged(kinds, cast(dict[str, Any], value), path, faults)
-        return _struct(chosen, cast(dict[str, Any], value), f"{path}.", faults) if chosen else None
+        chosen = _tagged(kinds, cast(dict[str, Any], value), path, faults, default)
+        standing = default if type(default) is chosen else None
+        return _struct(chosen, cast(dict[str, Any], value), f"{path}.", faults, standing) if chosen else None
     attempts: list[Any] = _readings(value) if isinstance(value, _Raw) else [value]
     fault = ""
     for attempt in attempts:
@@ -224,11 +241,15 @@ def _structs_of(expected: Any) -> tuple[list[type[msgspec.Struct]], bool]:
 
 
 def _tagged(
-    kinds: list[type[msgspec.Struct]], values: dict[str, Any], path: str, faults: list[str]
+    kinds: list[type[msgspec.Struct]], values: dict[str, Any], path: str, faults: list[str], default: Any
 ) -> type[msgspec.Struct] | None:
-    """The one Struct of a tagged union that `values` is about."""
+    """The one Struct of a tagged union that `values` is about; where they do not say, that of the default."""
     if len(kinds) == 1:
         return kinds[0]
+    if (kinds[0].__struct_config__.tag_field or "type") not in values:
+        same = [kind for kind in kinds if type(default) is kind]
+        if same:
+            return same[0]
     tags = {str(kind.__struct_config__.tag): kind for kind in kinds}
     key = kinds[0].__struct_config__.tag_field or "type"
     tag = str(values.get(key, ""))

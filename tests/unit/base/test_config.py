@@ -135,3 +135,24 @@ def test_a_wrong_choice_lists_the_choices_nearest_first():
 
     with pytest.raises(ConfigError, match="name: no such choice as 'adamx'; there are: adam, adamw, sgd"):
         config.parse(Kind, {}, ["name=adamx"])
+
+
+class _Inner(Settings, frozen=True):
+    a: int = 1
+    b: int = 2
+
+
+class _Outer(Settings, frozen=True):
+    inner: _Inner = _Inner(a=10, b=20)
+
+
+class _Top(Settings, frozen=True):
+    outer: _Outer = _Outer(inner=_Inner(a=100, b=200))
+
+
+def test_what_a_group_does_not_say_is_as_the_group_above_has_it():
+    """Not as in the bare group: one override must not undo a task's own defaults."""
+    assert config.parse(_Outer, {}, ["inner.a=5"]).inner == _Inner(5, 20)
+    assert config.parse(_Outer, {"inner": {"b": 7}}).inner == _Inner(10, 7)
+    assert config.parse(_Top, {"outer": {"inner": {"b": 7}}}).outer.inner == _Inner(100, 7)
+    assert config.parse(_Top, {"outer": {}}) == _Top()
