@@ -191,6 +191,7 @@ def pairs() -> list[tuple[str, str, Side, Side]]:
     found: list[tuple[str, str, Side, Side]] = []
     if find_spec("neuralforecast"):
         peer = f"neuralforecast {version('neuralforecast')}"
+        found.append(("default (GRU over segments), their GRU", peer, Ours("gru", "segment"), Nixtla("GRU")))
         found += [(name, peer, Ours(name.lower()), Nixtla(name)) for name in ("LSTM", "GRU")]
         found.append(("DeepAR", peer, Ours("lstm", "recursive", "student", "scale"), Nixtla("DeepAR")))
     if find_spec("darts"):
@@ -257,6 +258,24 @@ def memory(windows: int = 100_000, horizon: int = 720) -> dict[str, float]:
     return {"windows": total, "grown_mib": grown, "all_at_once_mib": total * 2 * horizon * 8 / 2**20}
 
 
+def _write(path: Path, a: argparse.Namespace, kept: dict[str, float], load: float, row: dict[str, Any]) -> None:
+    """Into the day's file, in the place of the same case's older row."""
+    packages = {}
+    for name in ("neuralforecast", "darts", "pytorch-lightning"):
+        with contextlib.suppress(PackageNotFoundError):
+            packages[name] = version(name)
+    before = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
+    row |= {"command": "python -m benchmarks.series " + " ".join(sys.argv[1:]), "load": [load, os.getloadavg()[0]]}
+    found = {
+        "date": path.name[:10],
+        "versions": {"recurra": __version__, "torch": torch.__version__, **packages},
+        "threads": a.threads,
+        "memory": kept,
+        "rows": [one for one in before if (one["case"], one["peer"]) != (row["case"], row["peer"])] + [row],
+    }
+    write_text(path, json.dumps(found, indent=1) + "\n")
+
+
 def main() -> int:
     """0 when all was measured."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -279,8 +298,9 @@ def main() -> int:
     values = read_series(a.data / "ETTh1.csv.gz").values[:14_400]
     data = ((values - values[:TRAIN].mean(0)) / values[:TRAIN].std(0)).T
     load, rows = os.getloadavg()[0], []
+    path = RESULTS / f"{datetime.datetime.now(tz=datetime.UTC).date().isoformat()}-series.json"
     for case, peer, ours, theirs in pairs():
-        if a.only not in f"{case} {peer}":
+        if a.only.lower() not in f"{case} {peer}".lower():
             continue
         rows.append(row := measured(case, peer, ours, theirs, data, a))
         parts = []
@@ -290,23 +310,10 @@ def main() -> int:
             parts.append(f"{what} {times}: {row[what]['ratio']:.2f} ({low:.2f} .. {high:.2f})")
         own, other = (" to ".join(f"{value:.3f}" for value in row["mae"][side]) for side in ("ours", "theirs"))
         print(f"{case} beside {peer}: {'; '.join(parts)}; MAE {own} and {other}", flush=True)
+        if a.write:
+            _write(path, a, kept, load, row)
     if not rows:
         print("no peer is installed: pip install neuralforecast darts", file=sys.stderr)
-    if a.write:
-        packages = {}
-        for name in ("neuralforecast", "darts", "lightning", "pytorch-lightning"):
-            with contextlib.suppress(PackageNotFoundError):
-                packages[name] = version(name)
-        found = {
-            "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
-            "command": "python -m benchmarks.series " + " ".join(sys.argv[1:]),
-            "versions": {"recurra": __version__, "torch": torch.__version__, **packages},
-            "threads": a.threads,
-            "load": [load, os.getloadavg()[0]],
-            "memory": kept,
-            "rows": rows,
-        }
-        write_text(RESULTS / f"{found['date']}-series.json", json.dumps(found, indent=1) + "\n")
     return 0
 
 
