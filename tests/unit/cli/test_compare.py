@@ -17,6 +17,7 @@ QUICK = (
 )
 
 
+@pytest.mark.slow
 def test_a_table_and_its_json(recurra: Recurra, tmp_path: Path) -> None:
     ended = recurra(*QUICK, "--cells", "elman,gru", "--seeds", "0-1", "--out", tmp_path / "c")
     assert ended.code == 0

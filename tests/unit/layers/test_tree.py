@@ -173,7 +173,7 @@ def test_native_is_torch(name, inputs):
         assert_close(net(x, forest)[0], found[0][0][0], "value", "torch in float32")
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "4-ary")) for name in NETS])
 def test_gradcheck(name):
     net, shapes = built(name)
     forest = Forest.from_parents(shapes[:5])
