@@ -90,13 +90,13 @@ def _make_room(folder: Path) -> None:
     """An earlier demo gives way; anything else in its place is left alone."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
-    from recurra.tasks.text.run import read_note
+    from recurra.tasks.folder import read_note
 
     if not folder.is_dir() or read_note(folder).get("commands") != ["recurra demo"]:
         raise CheckpointError(
             message(str(folder), "exists and is no earlier demo", hint="recurra demo --out another/folder")
         )
-    from recurra.tasks.text.folder import held
+    from recurra.tasks.folder import held
 
     with held(folder):
         shutil.rmtree(folder)

@@ -75,14 +75,14 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     from recurra.tasks.anomaly.evaluate import judged_rows
     from recurra.tasks.anomaly.report import keep, write_report
-    from recurra.tasks.anomaly.run import continuing, train_run
+    from recurra.tasks.anomaly.run import RUNS, train_run
     from recurra.training.progress import Progress
 
     progress = Progress("quiet" if arguments.quiet or arguments.json else "auto")
     command = shlex.join(["recurra", *arguments.words])
     outcome = train_run(settings, folder, resume=arguments.resume, progress=progress, command=command)
     if outcome.detector is None:
-        print(f"interrupted; continue with: {continuing(folder)}", file=sys.stderr)
+        print(f"interrupted; continue with: {RUNS.continuing(folder)}", file=sys.stderr)
         return INTERRUPTED
     found = judged_rows(outcome.detector, outcome.series, judged=outcome.judged, test=settings.data.test)
     keep(folder, found)

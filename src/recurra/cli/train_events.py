@@ -56,16 +56,15 @@ def run(arguments: argparse.Namespace) -> int:
     settings = from_options(EventSettings, arguments, _OPTIONS, {"file": arguments.file, "events": arguments.events})
     if settings is None:
         return 0
-    from recurra.tasks.classify.folder import continuing
     from recurra.tasks.events.report import write_report
-    from recurra.tasks.events.run import train_run
+    from recurra.tasks.events.run import RUNS, train_run
     from recurra.training.progress import Progress
 
     progress = Progress("quiet" if arguments.quiet or arguments.json else "auto")
     command = shlex.join(["recurra", *arguments.words])
     outcome = train_run(settings, folder, resume=arguments.resume, progress=progress, command=command)
     if outcome.tally is None:
-        print(f"interrupted; continue with: {continuing('events', folder)}", file=sys.stderr)
+        print(f"interrupted; continue with: {RUNS.continuing(folder)}", file=sys.stderr)
         return INTERRUPTED
     report = write_report(folder)
     numbers = outcome.tally.numbers(outcome.trained.detector.classes)

@@ -80,14 +80,14 @@ def run(arguments: argparse.Namespace) -> int:
         print(tomli_w.dumps(config.to_dict(settings)), end="")
         return 0
     from recurra.tasks.forecast.report import write_report
-    from recurra.tasks.forecast.run import continuing, train_run
+    from recurra.tasks.forecast.run import RUNS, train_run
     from recurra.training.progress import Progress
 
     progress = Progress("quiet" if arguments.quiet or arguments.json else "auto")
     command = shlex.join(["recurra", *arguments.words])
     outcome = train_run(settings, folder, resume=arguments.resume, progress=progress, command=command)
     if outcome.held is None:
-        print(f"interrupted; continue with: {continuing(folder)}", file=sys.stderr)
+        print(f"interrupted; continue with: {RUNS.continuing(folder)}", file=sys.stderr)
         return INTERRUPTED
     report = write_report(folder)
     numbers = outcome.held.numbers()

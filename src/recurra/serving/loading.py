@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from recurra.base.errors import CheckpointError, message
 from recurra.base.registry import Registry
-from recurra.tasks.text import run as text
+from recurra.tasks.folder import CONFIG
 
 __all__ = ["load", "task_of"]
 
-LOADERS: Registry[Callable[[Path | str], Any]] = Registry("task")
-LOADERS.add("text", text.load)
+LOADERS: Registry[Callable[[Path], Any]] = Registry("task")
+
+
+def _add_home(task: str) -> None:
+    # A task's libraries are loaded with its first run: a model of text need not wait for those of time series.
+    LOADERS.add(task, lambda folder: import_module(f"recurra.tasks.{task}.run").load(folder))
+
+
+for _task in ("text", "forecast", "classify", "events", "anomaly"):
+    _add_home(_task)
 
 
 def _add_classic() -> None:
-    # The classic tasks bring their data sets, which a model of text need not wait for.
+    # The classic tasks bring their data sets.
     from recurra.tasks.classic import trained
     from recurra.tasks.classic.catalogue import TASKS
 
@@ -40,23 +49,6 @@ def load(folder: Path | str) -> Any:
     """
     folder = Path(folder)
     task = task_of(folder)
-    if task == "forecast":
-        # Nor for the time series.
-        from recurra.tasks.forecast import run as forecast
-
-        return forecast.load(folder)
-    if task == "anomaly":
-        from recurra.tasks.anomaly import run as anomaly
-
-        return anomaly.load(folder)
-    if task == "classify":
-        from recurra.tasks.classify import run as classify
-
-        return classify.load(folder)
-    if task == "events":
-        from recurra.tasks.events import run as events
-
-        return events.load(folder)
     if task not in LOADERS:
         _add_classic()
     return LOADERS[task](folder)
@@ -69,7 +61,7 @@ def task_of(folder: Path | str) -> str:
     """
     folder = Path(folder)
     try:
-        settings = tomllib.loads((folder / text.CONFIG).read_text(encoding="utf-8"))
+        settings = tomllib.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
         # The text loader says best what is wrong with a folder that is no run.
         settings = {}

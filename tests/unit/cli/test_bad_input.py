@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from recurra.base.errors import DataError
-from recurra.tasks.text.folder import held
+from recurra.tasks.folder import held
 from unit.cli.command_line import TINY, Ended, Recurra
 
 

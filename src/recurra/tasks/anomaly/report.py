@@ -18,10 +18,10 @@ from recurra.diagnostics.chart import Axis, Line, line_chart
 from recurra.diagnostics.report import Figure, Key, Report, write
 from recurra.equations.show import equations
 from recurra.tasks.anomaly.evaluate import Found
-from recurra.tasks.anomaly.run import settings_of
+from recurra.tasks.anomaly.run import RUNS
 from recurra.tasks.anomaly.table import windows_of
 from recurra.tasks.anomaly.timeline import thinned, timeline
-from recurra.tasks.text.run import REPORT, read_note
+from recurra.tasks.folder import REPORT, footer, read_note
 from recurra.training.log import read_lines
 
 __all__ = ["JUDGED", "keep", "write_found_report", "write_report"]
@@ -68,7 +68,7 @@ def kept_of(found: Found) -> dict[str, Any]:
 def write_report(folder: Path | str) -> Path:
     """Write report.html into the run folder and give its path. Raises CheckpointError where it is no run."""
     folder = Path(folder)
-    settings, note = settings_of(folder), read_note(folder)
+    settings, note = RUNS.settings(folder), read_note(folder)
     kept = json.loads((folder / JUDGED).read_text(encoding="utf-8")) if (folder / JUDGED).exists() else None
     trained = settings.model != "online"
     lead = {
@@ -86,7 +86,7 @@ def write_report(folder: Path | str) -> Path:
         citation=CELLS[settings.net.cell]().title if trained else "",
         settings=config.to_dict(settings),
         command="\n".join(note.get("commands", [])),
-        footer=_footer(note),
+        footer=footer(note),
     )
     write(page, folder / REPORT)
     return folder / REPORT
@@ -235,9 +235,3 @@ def _array(drawn: Sequence[Sequence[float]], length: int) -> np.ndarray:
     for row, value in drawn:
         found[int(row)] = value
     return found
-
-
-def _footer(note: Mapping[str, Any]) -> str:
-    where = note.get("environment", {})
-    software = {"Recurra": "recurra", "Python": "python", "NumPy": "numpy", "torch": "torch"}
-    return " · ".join(f"{name} {where[key]}" for name, key in software.items() if key in where)

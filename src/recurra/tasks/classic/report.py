@@ -23,7 +23,7 @@ from recurra.tasks.classic.catalogue import TASKS
 from recurra.tasks.classic.folder import settings_of
 from recurra.tasks.classic.problem import ClassicSettings, Problem, Task
 from recurra.tasks.classic.trained import ClassicRun, load
-from recurra.tasks.text.run import REPORT, WEIGHTS, read_note
+from recurra.tasks.folder import REPORT, WEIGHTS, footer, read_note
 from recurra.training.log import read_lines
 
 __all__ = ["told", "write_report"]
@@ -60,7 +60,7 @@ def write_report(folder: Path | str) -> Path:
         citation=cell.title if cell else "",
         settings=config.to_dict(settings),
         command="\n".join(note.get("commands", [])),
-        footer=_footer(note),
+        footer=footer(note),
     )
     write(page, folder / REPORT)
     return folder / REPORT
@@ -198,12 +198,3 @@ def _spectrum(run: ClassicRun) -> list[Figure]:
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def _footer(note: dict[str, Any]) -> str:
-    where = note.get("environment", {})
-    software = {"Recurra": "recurra", "Python": "python", "torch": "torch"}
-    parts = [f"{name} {where[key]}" for name, key in software.items() if key in where]
-    if "threads" in where:
-        parts.append(f"{where['threads']} threads on {where['cpus']} CPUs, {where['machine']}")
-    return " · ".join(parts)

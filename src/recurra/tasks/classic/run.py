@@ -14,9 +14,10 @@ from torch import nn
 from recurra.base import config
 from recurra.base.errors import CheckpointError, message
 from recurra.base.rng import Streams
-from recurra.tasks.classic import folder as folders
 from recurra.tasks.classic.catalogue import TASKS
+from recurra.tasks.classic.folder import runs
 from recurra.tasks.classic.problem import ClassicSettings, Problem, Task
+from recurra.tasks.folder import CHECKPOINT, write_note
 from recurra.training.callback import Callback, every
 from recurra.training.loop import Trainer
 from recurra.training.progress import Progress
@@ -133,9 +134,11 @@ def run_task(
         if resume:
             raise CheckpointError(message("run_task", "a run without a folder cannot be continued"))
         return _train(task, chosen, None, progress, callbacks, False)
-    with folders.opened(Path(folder), chosen, resume, command) as saved:
-        result = _train(task, chosen, Path(folder), progress, callbacks, saved)
-        folders.write_result(Path(folder), result.numbers())
+    folder = Path(folder)
+    with runs(name).opened(folder, chosen, resume, command):
+        saved = resume and (folder / CHECKPOINT).exists()
+        result = _train(task, chosen, folder, progress, callbacks, saved)
+        write_note(folder, result=result.numbers())
         return result
 
 
@@ -163,7 +166,7 @@ def _train(
         folder=folder,
         streams=streams,
         progress=progress,
-        resume_hint=folders.continuing(folder, task.name) if folder else "",
+        resume_hint=runs(task.name).continuing(folder) if folder else "",
     )
     if resume:
         trainer.resume()

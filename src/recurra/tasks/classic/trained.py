@@ -10,15 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recurra.base.errors import CheckpointError, DataError, message
+from recurra.base.errors import DataError, message
 from recurra.base.rng import Streams
 from recurra.data.batch import Batch
 from recurra.diagnostics.subject import Subject
 from recurra.layers.sequence import valid_mask
 from recurra.tasks.classic.catalogue import TASKS
-from recurra.tasks.classic.folder import continuing, settings_of
+from recurra.tasks.classic.folder import runs, settings_of
 from recurra.tasks.classic.problem import ClassicSettings, Problem, Task
-from recurra.tasks.text.run import WEIGHTS
 from recurra.training import checkpoint
 
 __all__ = ["ClassicRun", "load"]
@@ -89,10 +88,7 @@ def load(folder: Path | str) -> ClassicRun:
     folder = Path(folder)
     settings = settings_of(folder)
     task = TASKS[settings.task]
-    path = folder / WEIGHTS
-    if not path.exists():
-        hint = f"finish it: {continuing(folder, task.name)}"
-        raise CheckpointError(message(str(path), "no such file: this run has no weights yet", hint=hint))
+    path = runs(task.name).finished(folder)
     weights, _ = checkpoint.load_weights(path)
     model = task.model(settings, None)
     checkpoint.restore_weights(model, weights, str(path))

@@ -15,10 +15,8 @@ from recurra.diagnostics.chart import Axis, Line, line_chart
 from recurra.diagnostics.heatmap import heatmap
 from recurra.diagnostics.report import Figure, Key, Report, write
 from recurra.equations.show import equations
-from recurra.tasks.classify.folder import MEMBERS, footer, settings_of
-from recurra.tasks.classify.run import HELD
-from recurra.tasks.classify.settings import ClassifySettings
-from recurra.tasks.text.run import REPORT, read_note
+from recurra.tasks.classify.run import HELD, RUNS
+from recurra.tasks.folder import MEMBERS, REPORT, footer, read_note
 from recurra.training.log import read_lines
 
 __all__ = ["confusion_figure", "loss_figures", "write_report"]
@@ -29,7 +27,7 @@ _MOST_CHANNELS = 4
 def write_report(folder: Path | str) -> Path:
     """Write report.html into the run folder and give its path. Raises CheckpointError where it is no run."""
     folder = Path(folder)
-    settings, note = settings_of(ClassifySettings, folder), read_note(folder)
+    settings, note = RUNS.settings(folder), read_note(folder)
     kept = json.loads((folder / HELD).read_text(encoding="utf-8")) if (folder / HELD).exists() else None
     model, result = settings.model, note.get("result", {})
     celled = model.name in ("recurrent", "lstm_fcn")

@@ -15,19 +15,20 @@ from recurra.base.files import write_text
 from recurra.data.series.series_set import SeriesSet
 from recurra.tasks.classify.cases import read_cases
 from recurra.tasks.classify.classifier import Classifier
-from recurra.tasks.classify.folder import MEMBERS, continuing, opened, read_json, settings_of
 from recurra.tasks.classify.metrics import Scores, scores
 from recurra.tasks.classify.network import Members, net_of
 from recurra.tasks.classify.prepare import Preparation, labels_of
 from recurra.tasks.classify.settings import ClassifySettings
 from recurra.tasks.classify.train import Trained, fit
-from recurra.tasks.text.run import WEIGHTS, write_note
+from recurra.tasks.folder import MEMBERS, WEIGHTS, Runs, free, write_note
 from recurra.training import checkpoint
 from recurra.training.progress import Progress
 
-__all__ = ["CASES", "HELD", "ClassifyOutcome", "load", "train_run"]
+__all__ = ["CASES", "HELD", "RUNS", "ClassifyOutcome", "load", "train_run"]
 
-TASK, CASES, HELD = "classify", "cases.json", "held_out.json"
+CASES, HELD = "cases.json", "held_out.json"
+
+RUNS = Runs("classify", ClassifySettings, (CASES, HELD), free("data.file", "data.test"))
 
 _EXAMPLES = 6
 _MOST_POINTS = 600
@@ -59,21 +60,22 @@ def train_run(
     DataError for cases that cannot be used, those of the test included, before training begins.
     """
     folder = Path(folder)
-    with opened(TASK, folder, settings, resume, command, (CASES, HELD)):
-        cases = read_cases(settings.data) if cases is None else cases
-        labels_of(cases)
-        if test is None and settings.data.test:
-            test = read_cases(settings.data, settings.data.test, cases.label_names)
-        if test is not None:
-            labels_of(test)
-        hint = continuing(TASK, folder)
+    RUNS.check(folder, settings, resume)
+    cases = read_cases(settings.data) if cases is None else cases
+    labels_of(cases)
+    if test is None and settings.data.test:
+        test = read_cases(settings.data, settings.data.test, cases.label_names)
+    if test is not None:
+        labels_of(test)
+    with RUNS.opened(folder, settings, resume, command):
+        hint = RUNS.continuing(folder)
         trained = fit(cases, settings, folder=folder / MEMBERS, progress=progress, resume=resume, resume_hint=hint)
         if trained.interrupted:
             return ClassifyOutcome(folder, trained, None, "")
         classifier = trained.classifier
         kept = dataclasses.asdict(classifier.preparation)
         write_text(folder / CASES, json.dumps(kept, ensure_ascii=False) + "\n")
-        checkpoint.save_weights(folder / WEIGHTS, dict(classifier.net.state_dict()), {"task": TASK})
+        checkpoint.save_weights(folder / WEIGHTS, dict(classifier.net.state_dict()), {"task": "classify"})
         part = "test" if test is not None else "validation" if len(trained.held) else "training"
         shown = test if test is not None else cases.select(trained.held) if len(trained.held) else cases
         said = classifier.probabilities(shown)
@@ -91,12 +93,13 @@ def load(folder: Path | str) -> Classifier:
     Raises CheckpointError where the folder is no run, is not finished, or its parts are damaged.
     """
     folder = Path(folder)
-    settings = settings_of(ClassifySettings, folder)
-    preparation: Preparation = read_json(TASK, folder, CASES, Preparation)
+    settings = RUNS.settings(folder)
+    path = RUNS.finished(folder)
+    preparation: Preparation = RUNS.read_json(folder, CASES, Preparation)
     seeds = range(settings.seed, settings.seed + settings.members)
     net = Members([net_of(settings.model, preparation, Generator(), seed) for seed in seeds])
-    weights, _ = checkpoint.load_weights(folder / WEIGHTS)
-    checkpoint.restore_weights(net, weights, str(folder / WEIGHTS))
+    weights, _ = checkpoint.load_weights(path)
+    checkpoint.restore_weights(net, weights, str(path))
     return Classifier(net, preparation, settings)
 
 

@@ -14,7 +14,7 @@ from recurra.tasks.compare.report import write_report
 from recurra.tasks.compare.settings import CompareSettings, hidden_size
 from recurra.tasks.compare.table import Row, Test, table
 from recurra.tasks.compare.trial import best_rate, due, total
-from recurra.tasks.text.folder import held
+from recurra.tasks.folder import held
 
 __all__ = ["Comparison", "compare"]
 

@@ -14,12 +14,10 @@ from recurra.cells import CELLS
 from recurra.diagnostics.chart import Axis, Line, line_chart
 from recurra.diagnostics.report import Figure, Key, Report, write
 from recurra.equations.show import equations
-from recurra.tasks.classify.folder import MEMBERS, footer, settings_of
 from recurra.tasks.classify.report import confusion_figure, loss_figures
-from recurra.tasks.events.run import EVENTS, HELD
-from recurra.tasks.events.settings import EventSettings
+from recurra.tasks.events.run import EVENTS, HELD, RUNS
 from recurra.tasks.events.timeline import timeline_chart
-from recurra.tasks.text.run import REPORT, read_note
+from recurra.tasks.folder import MEMBERS, REPORT, footer, read_note
 
 __all__ = ["write_report"]
 
@@ -37,7 +35,7 @@ _COLUMNS = {
 def write_report(folder: Path | str) -> Path:
     """Write report.html into the run folder and give its path. Raises CheckpointError where it is no run."""
     folder = Path(folder)
-    settings, note = settings_of(EventSettings, folder), read_note(folder)
+    settings, note = RUNS.settings(folder), read_note(folder)
     kept = json.loads((folder / HELD).read_text(encoding="utf-8")) if (folder / HELD).exists() else None
     model, result = settings.model, note.get("result", {})
     lead = f"{model.cell} cells, {model.layers} x {model.hidden}"

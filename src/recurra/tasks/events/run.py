@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -13,7 +12,6 @@ import numpy as np
 from recurra.base.errors import DataError, message
 from recurra.base.files import write_text
 from recurra.data.series.series_set import SeriesSet
-from recurra.tasks.classify.folder import MEMBERS, continuing, opened, read_json, settings_of
 from recurra.tasks.events.choose import curve
 from recurra.tasks.events.decode import Rule
 from recurra.tasks.events.detector import Detector
@@ -24,13 +22,15 @@ from recurra.tasks.events.settings import EventSettings
 from recurra.tasks.events.timeline import pictured
 from recurra.tasks.events.train import Trained, fit, stretches_of
 from recurra.tasks.events.truth import Truth, read_stream
-from recurra.tasks.text.run import WEIGHTS, write_note
+from recurra.tasks.folder import MEMBERS, WEIGHTS, Runs, free, write_note
 from recurra.training import checkpoint
 from recurra.training.progress import Progress
 
-__all__ = ["HELD", "EVENTS", "EventOutcome", "load", "train_run"]
+__all__ = ["EVENTS", "HELD", "RUNS", "EventOutcome", "load", "train_run"]
 
-TASK, EVENTS, HELD = "events", "events.json", "held_out.json"
+EVENTS, HELD = "events.json", "held_out.json"
+
+RUNS = Runs("events", EventSettings, (EVENTS, HELD), free("data.file", "data.test", "data.events"))
 
 
 class _Kept(msgspec.Struct):
@@ -65,12 +65,13 @@ def train_run(
     DataError for data that cannot be used.
     """
     folder = Path(folder)
-    with opened(TASK, folder, settings, resume, command, (EVENTS, HELD)):
-        series, truth = read_stream(settings.data) if stream is None else stream
-        if truth is None:
-            hint = "--events TABLE with start, end and label, or --label COLUMN with the class of each step."
-            raise DataError(message("events", "the stream has no events to learn from", hint=hint))
-        hint = continuing(TASK, folder)
+    RUNS.check(folder, settings, resume)
+    series, truth = read_stream(settings.data) if stream is None else stream
+    if truth is None:
+        hint = "--events TABLE with start, end and label, or --label COLUMN with the class of each step."
+        raise DataError(message("events", "the stream has no events to learn from", hint=hint))
+    with RUNS.opened(folder, settings, resume, command):
+        hint = RUNS.continuing(folder)
         place = folder / MEMBERS / "1"
         trained = fit(series, truth, settings, folder=place, progress=progress, resume=resume, resume_hint=hint)
         if trained.interrupted:
@@ -78,7 +79,7 @@ def train_run(
         detector = trained.detector
         kept = {"preparation": dataclasses.asdict(detector.preparation), "rule": detector.rule}
         write_text(folder / EVENTS, json.dumps(kept, ensure_ascii=False) + "\n")
-        checkpoint.save_weights(folder / WEIGHTS, dict(detector.net.state_dict()), {"task": TASK})
+        checkpoint.save_weights(folder / WEIGHTS, dict(detector.net.state_dict()), {"task": "events"})
         part = "test" if settings.data.test else "validation" if settings.data.validation else "training"
         first = trained.stops if settings.data.test else trained.learnt
         first = np.zeros_like(first) if part == "training" else first
@@ -112,9 +113,10 @@ def load(folder: Path | str) -> Detector:
     Raises CheckpointError where the folder is no run, is not finished, or its parts are damaged.
     """
     folder = Path(folder)
-    settings: Any = settings_of(EventSettings, folder)
-    kept: _Kept = read_json(TASK, folder, EVENTS, _Kept)
+    settings = RUNS.settings(folder)
+    path = RUNS.finished(folder)
+    kept: _Kept = RUNS.read_json(folder, EVENTS, _Kept)
     net = EventNet(kept.preparation.width, len(kept.preparation.classes), settings.model)
-    weights, _ = checkpoint.load_weights(folder / WEIGHTS)
-    checkpoint.restore_weights(net, weights, str(folder / WEIGHTS))
+    weights, _ = checkpoint.load_weights(path)
+    checkpoint.restore_weights(net, weights, str(path))
     return Detector(net, kept.preparation, kept.rule, settings)

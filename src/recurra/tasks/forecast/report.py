@@ -16,10 +16,10 @@ from recurra.cells import CELLS
 from recurra.diagnostics.chart import Axis, Line, line_chart
 from recurra.diagnostics.report import Figure, Key, Report, write
 from recurra.equations.show import equations
+from recurra.tasks.folder import REPORT, footer, read_note
 from recurra.tasks.forecast.fan import fan_chart
 from recurra.tasks.forecast.looked import looked_figure
-from recurra.tasks.forecast.run import HELD, settings_of
-from recurra.tasks.text.run import REPORT, read_note
+from recurra.tasks.forecast.run import HELD, RUNS
 from recurra.training.log import read_lines
 
 __all__ = ["backtest_figures", "write_backtest_report", "write_report"]
@@ -31,7 +31,7 @@ _MOST_ROWS = 40
 def write_report(folder: Path | str) -> Path:
     """Write report.html into the run folder and give its path. Raises CheckpointError where it is no run."""
     folder = Path(folder)
-    settings, note = settings_of(folder), read_note(folder)
+    settings, note = RUNS.settings(folder), read_note(folder)
     kept = json.loads((folder / HELD).read_text(encoding="utf-8")) if (folder / HELD).exists() else None
     figures = backtest_figures(kept) if kept else []
     if kept and "attention" in kept:
@@ -56,7 +56,7 @@ def write_report(folder: Path | str) -> Path:
         citation=CELLS[model.cell]().title if model.name in _NETS else "",
         settings=config.to_dict(settings),
         command="\n".join(note.get("commands", [])),
-        footer=_footer(note),
+        footer=footer(note),
     )
     write(page, folder / REPORT)
     return folder / REPORT
@@ -178,12 +178,3 @@ def _numbers(values: Sequence[float | None]) -> list[float]:
 
 def _shown(value: float | None) -> str:
     return "-" if value is None else f"{value:,.4g}"
-
-
-def _footer(note: Mapping[str, Any]) -> str:
-    where = note.get("environment", {})
-    software = {"Recurra": "recurra", "Python": "python", "torch": "torch"}
-    parts = [f"{name} {where[key]}" for name, key in software.items() if key in where]
-    if "threads" in where:
-        parts.append(f"{where['threads']} threads on {where['cpus']} CPUs, {where['machine']}")
-    return " · ".join(parts)

@@ -19,7 +19,9 @@ from recurra.diagnostics.inspection import Case, inspect
 from recurra.diagnostics.report import Figure, Key, Report, Sample, write
 from recurra.diagnostics.spectrum import spectrum
 from recurra.equations.show import equations
-from recurra.tasks.text.run import REPORT, WEIGHTS, TextRun, load, read_note, settings_of
+from recurra.tasks.folder import REPORT, WEIGHTS, footer, read_note
+from recurra.tasks.text.folder import RUNS
+from recurra.tasks.text.run import TextRun, load
 from recurra.tasks.text.settings import TextSettings
 from recurra.training.log import read_lines
 
@@ -37,7 +39,7 @@ def write_report(folder: Path | str) -> Path:
     Needs nothing but the folder. Raises CheckpointError where it is no run.
     """
     folder = Path(folder)
-    settings, note = settings_of(folder), read_note(folder)
+    settings, note = RUNS.settings(folder), read_note(folder)
     lines = _records(folder / "metrics.jsonl")
     training = [line for line in lines if line["split"] == "train"]
     validation = [line for line in lines if line["split"] == "valid"]
@@ -61,7 +63,7 @@ def write_report(folder: Path | str) -> Path:
         citation=CELLS[settings.model.cell]().title,
         settings=config.to_dict(settings),
         command="\n".join(note.get("commands", [])),
-        footer=_footer(note),
+        footer=footer(note),
     )
     path = folder / REPORT
     write(page, path)
@@ -210,12 +212,3 @@ def _keys(
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def _footer(note: dict[str, Any]) -> str:
-    where = note.get("environment", {})
-    software = {"Recurra": "recurra", "Python": "python", "torch": "torch"}
-    parts = [f"{name} {where[key]}" for name, key in software.items() if key in where]
-    if "threads" in where:
-        parts.append(f"{where['threads']} threads on {where['cpus']} CPUs, {where['machine']}")
-    return " · ".join(parts)

@@ -4,46 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from shlex import quote
-from typing import Any
 
 import numpy as np
 import torch
 
-from recurra.base import config
-from recurra.base.errors import CheckpointError, DataError, message, nearest
-from recurra.base.files import write_text
+from recurra.base.errors import CheckpointError, DataError, message
 from recurra.base.rng import stream
 from recurra.data.vocabulary import Unknown, Vocabulary
 from recurra.decoding.sampling import Generation, Sampling
 from recurra.diagnostics.subject import Subject
+from recurra.tasks.folder import read_note
+from recurra.tasks.text.folder import RUNS, VOCABULARY
 from recurra.tasks.text.model import TextModel
 from recurra.tasks.text.score import Score, score
 from recurra.tasks.text.settings import TextSettings
 from recurra.tasks.text.subject import text_subject
 from recurra.training import checkpoint
 
-__all__ = [
-    "CONFIG",
-    "FORMAT",
-    "NOTE",
-    "REPORT",
-    "VOCABULARY",
-    "WEIGHTS",
-    "TextRun",
-    "load",
-    "read_note",
-    "settings_of",
-    "write_note",
-]
-
-CONFIG, VOCABULARY, WEIGHTS = "config.toml", "vocabulary.json", "weights.safetensors"
-NOTE, REPORT = "run.json", "report.html"
-FORMAT = 1
-"""The version of run.json."""
+__all__ = ["TextRun", "load", "vocabulary_digest"]
 
 
 class TextRun:
@@ -125,17 +105,9 @@ def load(folder: Path | str) -> TextRun:
     belong together; ConfigError where its config.toml is faulty.
     """
     folder = Path(folder)
-    settings = settings_of(folder)
+    settings = RUNS.settings(folder)
     vocabulary = _vocabulary(folder)
-    path = folder / WEIGHTS
-    if not path.exists():
-        raise CheckpointError(
-            message(
-                str(path),
-                "no such file: this run has no weights yet",
-                hint=f"finish it: recurra train text --out {quote(str(folder))} --resume",
-            )
-        )
+    path = RUNS.finished(folder)
     weights, _ = checkpoint.load_weights(path)
     bias = weights.get("output.bias")
     if bias is not None and len(bias) != len(vocabulary):
@@ -143,24 +115,13 @@ def load(folder: Path | str) -> TextRun:
             message(
                 str(folder),
                 f"the vocabulary does not belong to the weights: {VOCABULARY} has {len(vocabulary)} symbols, "
-                f"{WEIGHTS} was trained with {len(bias)}",
+                f"{path.name} was trained with {len(bias)}",
                 hint=f"restore {VOCABULARY} as it was when the run was trained.",
             )
         )
     model = TextModel(settings.model, len(vocabulary))
     checkpoint.restore_weights(model, weights, str(path))
     return TextRun(model, vocabulary, settings, folder)
-
-
-def settings_of(folder: Path) -> TextSettings:
-    """The settings of a run; CheckpointError where the folder is none."""
-    path = folder / CONFIG
-    if not path.exists():
-        fact = "no such run" if not folder.exists() else f"is no run: it has no {CONFIG}"
-        siblings = [found.parent.name for found in folder.parent.glob(f"*/{CONFIG}")]
-        there = f"Runs in {folder.parent}: {', '.join(nearest(folder.name, siblings)[:8])}." if siblings else ""
-        raise CheckpointError(message(str(folder), fact, there))
-    return config.load(TextSettings, path)
 
 
 def _vocabulary(folder: Path) -> Vocabulary:
@@ -180,24 +141,3 @@ def _vocabulary(folder: Path) -> Vocabulary:
 def vocabulary_digest(vocabulary: Vocabulary) -> str:
     """Tells two vocabularies apart, also where they are equally long."""
     return hashlib.blake2b(f"{vocabulary.level}:{vocabulary.symbols}".encode(), digest_size=8).hexdigest()
-
-
-def read_note(folder: Path) -> dict[str, Any]:
-    """The facts of a run that are no settings (command, text, baseline, result); empty where there are none yet."""
-    try:
-        note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
-    except OSError:
-        return {}
-    except ValueError as error:
-        hint = "restore it; or remove it, then the report lacks the command, the text and the baseline."
-        raise CheckpointError(message(str(folder / NOTE), f"is damaged: {error}", hint=hint)) from error
-    if not isinstance(note, dict) or note.get("format", FORMAT) != FORMAT:
-        found = repr(note.get("format")) if isinstance(note, dict) else "none"
-        fact = f"is of format {found}, this Recurra reads format {FORMAT}"
-        raise CheckpointError(message(str(folder / NOTE), fact, hint="read it with the Recurra that wrote it."))
-    return note
-
-
-def write_note(folder: Path, **facts: Any) -> None:
-    """Add to the facts of a run."""
-    write_text(folder / NOTE, json.dumps({**read_note(folder), **facts}, ensure_ascii=False, indent=1) + "\n")

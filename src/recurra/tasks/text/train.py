@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
-import platform
 import warnings
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +23,10 @@ from recurra.data.corpus import Corpus, Splits
 from recurra.data.stream import TokenStream
 from recurra.data.vocabulary import Vocabulary
 from recurra.diagnostics.history import SpectrumRecord
-from recurra.tasks.text.folder import CHECKPOINT, check_folder, check_settings, check_text, continuing, held
+from recurra.tasks.folder import CHECKPOINT, CONFIG, FORMAT, environment, held, read_note, write_note
+from recurra.tasks.text.folder import RUNS, VOCABULARY, check_files, check_text
 from recurra.tasks.text.model import TextModel, next_symbol_loss
-from recurra.tasks.text.run import CONFIG, FORMAT, VOCABULARY, TextRun, read_note, vocabulary_digest, write_note
+from recurra.tasks.text.run import TextRun, vocabulary_digest
 from recurra.tasks.text.score import Score, score
 from recurra.tasks.text.settings import TextSettings
 from recurra.training.callback import Callback, at
@@ -93,10 +91,10 @@ def train(
     torch.set_flush_denormal(True)
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    check_folder(folder, resume)
+    RUNS.check(folder, settings, resume)
     saved = resume and (folder / CHECKPOINT).exists()
     if resume:
-        check_settings(folder, settings)
+        check_files(folder, settings)
     # A run that was killed while it began may not have written its vocabulary yet.
     known = Vocabulary.load(folder / VOCABULARY) if saved or (resume and (folder / VOCABULARY).exists()) else None
     corpus = corpus or read_corpus(settings, known)
@@ -124,13 +122,13 @@ def train(
         folder=folder,
         streams=streams,
         progress=progress,
-        resume_hint=resume_hint or continuing(folder),
+        resume_hint=resume_hint or RUNS.continuing(folder),
     )
     note = read_note(folder) if resume else {}
     facts = _facts(corpus, parts, model, command, note)
     with held(folder):
         # Again: another process may have begun here since.
-        check_folder(folder, resume)
+        RUNS.check(folder, settings, resume)
         if resume:
             check_text(folder, facts["text"])
             if saved:
@@ -218,13 +216,6 @@ def _bounded(settings: TextSettings, batches: int) -> TextSettings:
     return msgspec.structs.replace(settings, train=wanted)
 
 
-def _own_version() -> str:
-    try:
-        return version("recurra")
-    except PackageNotFoundError:
-        return "(not installed)"
-
-
 def _facts(corpus: Corpus, parts: Splits, model: TextModel, command: str, before: dict[str, Any]) -> dict[str, Any]:
     commands = [*before.get("commands", []), *([command] if command else [])]
     return {
@@ -242,12 +233,5 @@ def _facts(corpus: Corpus, parts: Splits, model: TextModel, command: str, before
         "vocabulary_digest": vocabulary_digest(corpus.vocabulary),
         "vocabulary_size": len(corpus.vocabulary),
         "parameters": model.parameter_count(),
-        "environment": {
-            "recurra": _own_version(),
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "threads": torch.get_num_threads(),
-            "cpus": os.cpu_count(),
-            "machine": platform.machine(),
-        },
+        "environment": environment(),
     }

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import recurra
-from recurra.base.errors import CheckpointError, DataError
+from recurra.base.errors import CheckpointError, ConfigError, DataError
 from recurra.diagnostics.subject import Inspectable
 from recurra.tasks.classic import run_task, task_settings
 from recurra.tasks.classic.report import write_report
@@ -172,10 +172,10 @@ def test_folders_that_are_no_run_of_a_task(tmp_path: Path) -> None:
         load(tmp_path / "none")
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "config.toml").write_text('task = "text"\n')
-    with pytest.raises(CheckpointError, match="is no run of a classic task, but of 'text'"):
+    with pytest.raises(CheckpointError, match="is a run of the task text, which is no classic one"):
         load(tmp_path / "text")
     (tmp_path / "text" / "config.toml").write_text("task = \n")
-    with pytest.raises(CheckpointError, match="is damaged"):
+    with pytest.raises(ConfigError, match="is not TOML"):
         load(tmp_path / "text")
 
 
