@@ -36,7 +36,7 @@ class Outer(Settings, frozen=True):
 RUNS = Runs("knitting", Outer, ("pattern.json",), free("seed"))
 
 
-@pytest.mark.parametrize(("task", "other"), itertools.permutations(TASKS, 2))
+@pytest.mark.parametrize(("task", "other"), list(itertools.permutations(TASKS, 2)))
 def test_a_run_of_another_task_is_named(tmp_path: Path, task: str, other: str) -> None:
     (tmp_path / CONFIG).write_text(f'task = "{other}"\n')
     with pytest.raises(CheckpointError, match=f"is a run of the task {other}, one of {task} was expected"):
