@@ -38,13 +38,14 @@ def training(
     schedule: Literal["constant", "cosine", "linear"] = "constant",
     optim: Literal["sgd", "momentum", "adam", "adamw", "rmsprop"] = "adam",
     weight_decay: float = 0.0,
+    beta2: float = 0.999,
     gradient: GradientConfig | None = None,
 ) -> TrainConfig:
     """The training settings of a task, in the few words in which they differ."""
     return TrainConfig(
         iterations=iterations,
         gradient=gradient or GradientConfig(),
-        optim=OptimConfig(name=optim, learning_rate=rate, beta2=0.999, weight_decay=weight_decay),
+        optim=OptimConfig(name=optim, learning_rate=rate, beta2=beta2, weight_decay=weight_decay),
         schedule=ScheduleConfig(name=schedule),
         clip=ClipConfig(norm=clip),
         # Losses of single sequences jump; that is no news here.
