@@ -93,10 +93,10 @@ def settings_for(model: str, look_back: int, hour: int, horizon: int, overrides:
         data=DataSettings(validation=2880 * hour, test=2880 * hour, calendar=False),
         model=net,
         train=TrainConfig(
-            iterations=1200 if hour == 4 else 800 if look_back < 336 else ITERATIONS[horizon],
+            iterations=400 if hour == 4 else 800 if look_back < 336 else ITERATIONS[horizon],
             optim=OptimConfig(learning_rate=1e-3, beta2=0.999),
             schedule=ScheduleConfig(name="cosine", warmup=20),
-            evaluate_every=100 if hour == 4 else 50,
+            evaluate_every=50,
             checkpoint_every=50,
             sample_at=(),
             sample_every=0,
