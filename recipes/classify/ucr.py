@@ -26,6 +26,7 @@ from recurra.tasks.classify.train import fit
 SETS = ("ArrowHead", "GunPoint", "ItalyPowerDemand", "BasicMotions", "JapaneseVowels")
 MODELS = {
     "lstm_fcn": ("model.name=lstm_fcn", "model.hidden=8", "model.filters=[32, 64, 32]", "model.pooling=last"),
+    "lstm_fcn_wide": ("model.name=lstm_fcn", "model.hidden=8", "model.pooling=last"),
     "gru": ("model.name=recurrent", "model.cell=gru", "model.hidden=32", "train.iterations=300"),
     "esn": ("model.name=esn", "model.hidden=200"),
 }
@@ -38,7 +39,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where the .ts files are")
     parser.add_argument("--out", type=Path, default=Path("ucr.jsonl"))
     parser.add_argument("--sets", nargs="*", default=SETS)
-    parser.add_argument("--models", nargs="*", default=list(MODELS), choices=list(MODELS))
+    parser.add_argument("--models", nargs="*", default=["lstm_fcn", "gru", "esn"], choices=list(MODELS))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--most", type=int, default=0, help="stop after so many new results")
     arguments = parser.parse_args()
