@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from recurra.base.errors import CheckpointError, message
 from recurra.base.registry import Registry
-from recurra.tasks.folder import CONFIG
+from recurra.tasks.folder import task_in
 
 __all__ = ["load", "task_of"]
 
@@ -55,17 +53,8 @@ def load(folder: Path | str) -> Any:
 
 
 def task_of(folder: Path | str) -> str:
-    """The task that a run folder's config.toml names; "text" where there is none, whose loader then says what is wrong.
+    """The task that a run folder's config.toml names; "text" where it names none, whose loader then says what is wrong.
 
-    Raises CheckpointError where it is no name.
+    Raises CheckpointError where the folder is no run, or that is no name.
     """
-    folder = Path(folder)
-    try:
-        settings = tomllib.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
-        # The text loader says best what is wrong with a folder that is no run.
-        settings = {}
-    task = settings.get("task", "text")
-    if not isinstance(task, str):
-        raise CheckpointError(message(str(folder), f"config.toml names no task, but {task!r}"))
-    return task
+    return task_in(Path(folder)) or "text"

@@ -157,7 +157,7 @@ class Runs(Generic[Kind]):
 def task_in(folder: Path) -> str | None:
     """The task that a run's config.toml names; None where it names none, or cannot be read.
 
-    Raises CheckpointError where the folder is no run, naming those beside it.
+    Raises CheckpointError where the folder is no run, naming those beside it, or where its task is no name.
     """
     path = folder / CONFIG
     if not path.exists():
@@ -170,7 +170,9 @@ def task_in(folder: Path) -> str | None:
     except (OSError, ValueError):
         # What is wrong with it is told by those who read the settings.
         return None
-    return task if isinstance(task, str) else None
+    if task is not None and not isinstance(task, str):
+        raise CheckpointError(message(str(folder), f"config.toml names no task, but {task!r}"))
+    return task
 
 
 @contextmanager
