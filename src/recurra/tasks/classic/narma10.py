@@ -22,6 +22,8 @@ class NarmaSettings(SeriesSettings, frozen=True):
     task: Literal["narma10"] = "narma10"
     order: Literal[10, 20, 30] = 10
     hidden: Positive = 32
+    learned: Positive = 20_000
+    """Steps to learn from: an LSTM learns 3,000 by heart, which are enough for an echo state net."""
     window: Positive = 200
     washout: Count = 50
     train: TrainConfig = training(3000, 1e-2, evaluate_every=200, schedule="cosine")

@@ -25,6 +25,8 @@ class SinesSettings(SeriesSettings, frozen=True):
     """How many of the frequencies of the multiple superimposed oscillators."""
     ahead: Positive = 10
     hidden: Positive = 32
+    learned: Positive = 20_000
+    """Steps to learn from: an LSTM learns 3,000 by heart, where five sines meet in few of their combinations."""
     window: Positive = 200
     washout: Count = 50
     train: TrainConfig = training(3000, 1e-2, evaluate_every=200, schedule="cosine")
