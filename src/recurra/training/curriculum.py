@@ -82,6 +82,10 @@ class Curriculum:
         """Whether naive has come to the hardest level."""
         return self._index == len(self._levels) - 1
 
+    def sample(self, generator: Generator) -> Batch:
+        """A batch of the present level that is not part of the stream."""
+        return self._draw(self.level, generator)
+
     def advance(self) -> bool:
         """To the next level; False where there is none."""
         moved = not self.done

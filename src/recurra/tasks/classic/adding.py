@@ -11,9 +11,9 @@ from torch import Generator, nn
 from recurra.base.rng import Streams, stream
 from recurra.data.batch import Batch
 from recurra.data.sets import adding
+from recurra.tasks.classic.graded import GradedSettings, graded
 from recurra.tasks.classic.model import SequenceModel, as_it_is, squared_error, squared_errors
-from recurra.tasks.classic.problem import ClassicSettings, Positive, Problem, Task, training
-from recurra.tasks.classic.stream import Drawn
+from recurra.tasks.classic.problem import Positive, Problem, Task, training
 from recurra.training.config import NonNegative, TrainConfig
 
 __all__ = ["ADDING"]
@@ -21,7 +21,7 @@ __all__ = ["ADDING"]
 TESTED = 2560
 
 
-class AddingSettings(ClassicSettings, frozen=True):
+class AddingSettings(GradedSettings, frozen=True):
     """Of the adding problem."""
 
     task: Literal["adding"] = "adding"
@@ -31,6 +31,7 @@ class AddingSettings(ClassicSettings, frozen=True):
     """Steps; in the form of 1997 the shortest sequence."""
     hidden: Positive = 32
     chrono: NonNegative = 400.0
+    until: NonNegative = 0.01
     batch: Positive = 32
     train: TrainConfig = training(10_000, 5e-3, evaluate_every=100)
 
@@ -66,7 +67,13 @@ def _build(settings: AddingSettings, streams: Streams) -> Problem:
         objective=squared_error,
         losses=squared_errors,
         shown=as_it_is,
-        stream=Drawn(lambda generator: make(settings.batch, settings.length, generator), streams["data"]),
+        stream=graded(
+            settings,
+            streams,
+            lambda length, generator: make(settings.batch, length, generator),
+            min(24, settings.length),
+            settings.length,
+        ),
         evaluate=evaluate,
         examples=tested.map(lambda tensor: tensor[:16]),
         inputs=("number", "mark"),

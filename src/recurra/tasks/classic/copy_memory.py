@@ -8,9 +8,9 @@ from torch import Generator, nn
 
 from recurra.base.rng import Streams, stream
 from recurra.data.sets import copy_memory
+from recurra.tasks.classic.graded import GradedSettings, graded
 from recurra.tasks.classic.model import SequenceModel, cross_entropies, cross_entropy, probabilities
-from recurra.tasks.classic.problem import ClassicSettings, Positive, Problem, Task, training
-from recurra.tasks.classic.stream import Drawn
+from recurra.tasks.classic.problem import Positive, Problem, Task, training
 from recurra.training.config import NonNegative, TrainConfig
 
 __all__ = ["COPY_MEMORY"]
@@ -19,7 +19,7 @@ TESTED = 500
 _NAMES = (*map(str, range(copy_memory.KINDS)), "blank", "signal")
 
 
-class CopySettings(ClassicSettings, frozen=True):
+class CopySettings(GradedSettings, frozen=True):
     """Of the copy memory problem."""
 
     task: Literal["copy_memory"] = "copy_memory"
@@ -27,6 +27,7 @@ class CopySettings(ClassicSettings, frozen=True):
     """T: steps from the last symbol to the first one asked back."""
     hidden: Positive = 128
     chrono: NonNegative = 120.0
+    until: NonNegative = 0.02
     batch: Positive = 32
     # Adam's second moment over ten updates: with a thousand, learning takes two to three times as long.
     train: TrainConfig = training(15_000, 5e-3, evaluate_every=500, schedule="cosine", beta2=0.9)
@@ -51,7 +52,13 @@ def _build(settings: CopySettings, streams: Streams) -> Problem:
         objective=cross_entropy,
         losses=cross_entropies,
         shown=probabilities,
-        stream=Drawn(lambda generator: copy_memory.batch(settings.batch, settings.wait, generator), streams["data"]),
+        stream=graded(
+            settings,
+            streams,
+            lambda wait, generator: copy_memory.batch(settings.batch, wait, generator),
+            1,
+            settings.wait,
+        ),
         evaluate=evaluate,
         examples=tested.map(lambda tensor: tensor[:16]),
         inputs=_NAMES,

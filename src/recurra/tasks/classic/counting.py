@@ -11,15 +11,15 @@ from torch import Generator, nn
 from recurra.base.rng import Streams
 from recurra.data.sets import counting
 from recurra.layers.sequence import valid_mask
+from recurra.tasks.classic.graded import GradedSettings, graded
 from recurra.tasks.classic.model import SequenceModel, set_loss, set_losses
-from recurra.tasks.classic.problem import ClassicSettings, Positive, Problem, Task, training
-from recurra.tasks.classic.stream import Drawn
+from recurra.tasks.classic.problem import Positive, Problem, Task, training
 from recurra.training.config import TrainConfig
 
 __all__ = ["COUNTING"]
 
 
-class CountingSettings(ClassicSettings, frozen=True):
+class CountingSettings(GradedSettings, frozen=True):
     """Of the counting languages."""
 
     task: Literal["counting"] = "counting"
@@ -42,8 +42,8 @@ def _model(settings: CountingSettings, generator: Generator | None) -> nn.Module
 
 
 def _build(settings: CountingSettings, streams: Streams) -> Problem:
-    def draw(generator: Generator) -> counting.Batch:
-        numbers = torch.randint(1, settings.longest + 1, (settings.batch,), generator=generator).tolist()
+    def draw(longest: int, generator: Generator) -> counting.Batch:
+        numbers = torch.randint(1, longest + 1, (settings.batch,), generator=generator).tolist()
         return counting.batch(numbers, settings.letters)
 
     trained = counting.batch(range(1, settings.longest + 1), settings.letters)
@@ -56,7 +56,7 @@ def _build(settings: CountingSettings, streams: Streams) -> Problem:
         model=_model(settings, streams["init"]),
         objective=set_loss,
         losses=set_losses,
-        stream=Drawn(draw, streams["data"]),
+        stream=graded(settings, streams, draw, 2, settings.longest),
         evaluate=evaluate,
         examples=trained,
         inputs=counting.symbols(settings.letters),

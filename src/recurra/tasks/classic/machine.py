@@ -17,9 +17,9 @@ from recurra.cells import CELLS
 from recurra.data.batch import Batch
 from recurra.data.sets import associative_recall, ntm_copy, repeat_copy
 from recurra.layers.memory import NTM
+from recurra.tasks.classic.graded import GradedSettings, graded
 from recurra.tasks.classic.model import SequenceModel
-from recurra.tasks.classic.problem import ClassicSettings, Positive, Problem, Task, training
-from recurra.tasks.classic.stream import Drawn
+from recurra.tasks.classic.problem import Positive, Problem, Task, training
 from recurra.training.config import NonNegative, TrainConfig
 
 __all__ = ["ASSOCIATIVE_RECALL", "NTM_COPY", "REPEAT_COPY", "answer_bits"]
@@ -34,7 +34,7 @@ def _training(iterations: int) -> TrainConfig:
     return msgspec.structs.replace(made, optim=optim)
 
 
-class _MachineSettings(ClassicSettings, frozen=True):
+class _MachineSettings(GradedSettings, frozen=True):
     cell: str = "ntm"
     """ntm: a neural Turing machine with a feed-forward controller; ntm_lstm and so on: with that cell as controller;
     any other cell: that cell alone."""
@@ -47,6 +47,7 @@ class _MachineSettings(ClassicSettings, frozen=True):
     batch: Positive = 16
     noise: NonNegative = 0.1
     """Deviation of what is added to the training inputs; it carries the machine beyond the lengths it has seen."""
+    until: NonNegative = 1.0
     stop: bool = False
     train: TrainConfig = _training(5000)
 
@@ -122,14 +123,18 @@ def _problem(
     settings: _MachineSettings,
     streams: Streams,
     model: nn.Module,
-    draw: Callable[[Generator], Batch],
+    draw: Callable[[int, Generator], Batch],
+    hardest: int,
     tested: Mapping[str, Batch],
     noisy_channels: int | None = None,
 ) -> Problem:
-    """`tested`: "" within the lengths of training, other names beyond them; noise goes on the first channels, or all."""
+    """`tested`: "" within the lengths of training, other names beyond them.
 
-    def noisy(generator: Generator) -> Batch:
-        batch = draw(generator)
+    draw: a batch of at most so many, up to `hardest`. noisy_channels: noise is added to so many of the first, or all.
+    """
+
+    def noisy(level: int, generator: Generator) -> Batch:
+        batch = draw(level, generator)
         if not settings.noise:
             return batch
         x = batch.x.clone()
@@ -151,7 +156,7 @@ def _problem(
         model=model,
         objective=answer_bits,
         losses=answer_losses,
-        stream=Drawn(noisy, streams["data"]),
+        stream=graded(settings, streams, noisy, 2, hardest),
         evaluate=evaluate,
         examples=next(iter(tested.values())).map(lambda tensor: tensor[:8]),
     )
@@ -161,23 +166,31 @@ def _copy(settings: CopySettings, streams: Streams) -> Problem:
     most, seeded = settings.longest, stream(0, "ntm copy test")
     tested = {"": ntm_copy.batch(_ROWS, most, generator=seeded)}
     tested |= {f"_length_{n * most}": ntm_copy.batch(_ROWS, n * most, generator=seeded) for n in (2, 3, 6)}
-    draw = lambda generator: ntm_copy.batch(settings.batch, (1, most), generator=generator)  # noqa: E731
-    return _problem(settings, streams, _copy_model(settings, streams["init"]), draw, tested)
+
+    def draw(longest: int, generator: Generator) -> Batch:
+        return ntm_copy.batch(settings.batch, (1, longest), generator=generator)
+
+    return _problem(settings, streams, _copy_model(settings, streams["init"]), draw, most, tested)
 
 
 def _repeat(settings: RepeatSettings, streams: Streams) -> Problem:
     longest, most, seeded = settings.longest, settings.repeats, stream(0, "repeat copy test")
+    hardest = max(longest, most)
     tested = {
         "": repeat_copy.batch(_ROWS, longest, most, generator=seeded),
         "_longer": repeat_copy.batch(_ROWS, 2 * longest, most, generator=seeded),
         "_more_often": repeat_copy.batch(_ROWS, longest, 2 * most, generator=seeded),
     }
 
-    def draw(generator: Generator) -> Batch:
-        return repeat_copy.batch(settings.batch, (1, longest), (1, most), generator=generator)
+    def draw(level: int, generator: Generator) -> Batch:
+        # Length and repeats grow alike.
+        length, repeats = ((1, max(1, round(level * end / hardest))) for end in (longest, most))
+        return repeat_copy.batch(settings.batch, length, repeats, generator=generator)
 
     # A count and the next are 0.35 apart: with noise on it nobody could count to ten.
-    return _problem(settings, streams, _repeat_model(settings, streams["init"]), draw, tested, noisy_channels=9)
+    return _problem(
+        settings, streams, _repeat_model(settings, streams["init"]), draw, hardest, tested, noisy_channels=9
+    )
 
 
 def _recall(settings: RecallSettings, streams: Streams) -> Problem:
@@ -185,10 +198,10 @@ def _recall(settings: RecallSettings, streams: Streams) -> Problem:
     lengths = {"": settings.items, **{f"_items_{n}": n for n in (8, 10, 12, 15) if n > settings.items}}
     tested = {name: associative_recall.batch(_ROWS, n, generator=seeded) for name, n in lengths.items()}
 
-    def draw(generator: Generator) -> Batch:
-        return associative_recall.batch(settings.batch, (2, settings.items), generator=generator)
+    def draw(items: int, generator: Generator) -> Batch:
+        return associative_recall.batch(settings.batch, (2, items), generator=generator)
 
-    return _problem(settings, streams, _recall_model(settings, streams["init"]), draw, tested)
+    return _problem(settings, streams, _recall_model(settings, streams["init"]), draw, settings.items, tested)
 
 
 def _task(

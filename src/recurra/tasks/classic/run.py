@@ -16,6 +16,7 @@ from recurra.base.errors import CheckpointError, message
 from recurra.base.rng import Streams
 from recurra.tasks.classic.catalogue import TASKS
 from recurra.tasks.classic.folder import runs
+from recurra.tasks.classic.graded import climbing, with_level
 from recurra.tasks.classic.problem import ClassicSettings, Problem, Task
 from recurra.tasks.folder import CHECKPOINT, write_note
 from recurra.training.callback import Callback, every
@@ -161,8 +162,8 @@ def _train(
         problem.objective,
         problem.stream,
         msgspec.structs.replace(settings.train, stopping=stopping),
-        evaluate=problem.evaluate,
-        callbacks=(*callbacks, *_until_solved(task, settings)),
+        evaluate=torch.no_grad()(with_level(problem, settings)),
+        callbacks=(*callbacks, *climbing(problem, settings), *_until_solved(task, settings)),
         folder=folder,
         streams=streams,
         progress=progress,

@@ -10,9 +10,9 @@ from torch import Generator, nn
 
 from recurra.base.rng import Streams, stream
 from recurra.data.sets import temporal_order
+from recurra.tasks.classic.graded import GradedSettings, graded
 from recurra.tasks.classic.model import SequenceModel, cross_entropies, cross_entropy, probabilities
-from recurra.tasks.classic.problem import ClassicSettings, Positive, Problem, Task, training
-from recurra.tasks.classic.stream import Drawn
+from recurra.tasks.classic.problem import Positive, Problem, Task, training
 from recurra.training.config import NonNegative, TrainConfig
 
 __all__ = ["TEMPORAL_ORDER"]
@@ -20,7 +20,7 @@ __all__ = ["TEMPORAL_ORDER"]
 TESTED = 2560
 
 
-class OrderSettings(ClassicSettings, frozen=True):
+class OrderSettings(GradedSettings, frozen=True):
     """Of the temporal order problem."""
 
     task: Literal["temporal_order"] = "temporal_order"
@@ -30,6 +30,7 @@ class OrderSettings(ClassicSettings, frozen=True):
     """Shortest sequence; the longest has a tenth more steps."""
     hidden: Positive = 8
     chrono: NonNegative = 100.0
+    until: NonNegative = 0.05
     batch: Positive = 16
     train: TrainConfig = training(20_000, 1e-2, evaluate_every=200)
 
@@ -39,8 +40,8 @@ def _model(settings: OrderSettings, generator: Generator | None) -> nn.Module:
 
 
 def _build(settings: OrderSettings, streams: Streams) -> Problem:
-    def draw(generator: Generator) -> temporal_order.Batch:
-        return temporal_order.batch(settings.batch, settings.relevant, settings.length, generator)
+    def draw(length: int, generator: Generator) -> temporal_order.Batch:
+        return temporal_order.batch(settings.batch, settings.relevant, length, generator)
 
     tested = temporal_order.batch(TESTED, settings.relevant, settings.length, stream(0, "temporal order test"))
 
@@ -61,7 +62,7 @@ def _build(settings: OrderSettings, streams: Streams) -> Problem:
         objective=cross_entropy,
         losses=cross_entropies,
         shown=probabilities,
-        stream=Drawn(draw, streams["data"]),
+        stream=graded(settings, streams, draw, 20, settings.length),
         evaluate=evaluate,
         examples=tested.map(lambda tensor: tensor[:32]),
         inputs=temporal_order.SYMBOLS,

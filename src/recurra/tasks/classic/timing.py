@@ -12,19 +12,20 @@ from torch import Generator, nn
 from recurra.base.rng import Streams, stream
 from recurra.data.batch import Batch
 from recurra.data.sets import spikes
+from recurra.tasks.classic.graded import GradedSettings, graded
 from recurra.tasks.classic.model import SequenceModel, as_it_is, squared_error, squared_errors
-from recurra.tasks.classic.problem import ClassicSettings, Positive, Problem, Task, training
-from recurra.tasks.classic.stream import Drawn
+from recurra.tasks.classic.problem import Positive, Problem, Task, training
 from recurra.training.config import NonNegative, TrainConfig
 
 __all__ = ["GENERATE_SPIKES", "MEASURE_SPIKES", "PERIODIC"]
 
 
-class _TimingSettings(ClassicSettings, frozen=True):
+class _TimingSettings(GradedSettings, frozen=True):
     cell: str = "peephole_lstm"
     hidden: Positive = 4
     tested: Positive = 1000
     """Spikes or periods of the test sequence."""
+    until: NonNegative = 0.002
 
 
 class MeasureSettings(_TimingSettings, frozen=True):
@@ -44,7 +45,15 @@ class MeasureSettings(_TimingSettings, frozen=True):
     train: TrainConfig = training(8000, 1e-2, evaluate_every=100)
 
 
-class GenerateSettings(_TimingSettings, frozen=True):
+class _SilentSettings(_TimingSettings, frozen=True):
+    def __post_init__(self) -> None:
+        """Raise ValueError where batches of several periods would be mixed."""
+        if self.curriculum in ("mixed", "combined"):
+            fact = "without an input the net cannot know which of several periods is wanted"
+            raise ValueError(f"curriculum must be full or naive, got {self.curriculum}: {fact}")
+
+
+class GenerateSettings(_SilentSettings, frozen=True):
     """Generating timed spikes (GTS)."""
 
     task: Literal["generate_spikes"] = "generate_spikes"
@@ -54,7 +63,7 @@ class GenerateSettings(_TimingSettings, frozen=True):
     train: TrainConfig = training(20_000, 5e-3, evaluate_every=100)
 
 
-class PeriodicSettings(_TimingSettings, frozen=True):
+class PeriodicSettings(_SilentSettings, frozen=True):
     """Periodic function generation (PFG)."""
 
     task: Literal["periodic"] = "periodic"
@@ -69,31 +78,38 @@ def _model(settings: _TimingSettings, generator: Generator | None) -> nn.Module:
 
 
 def _measure(settings: MeasureSettings, streams: Streams) -> Problem:
-    def draw(generator: Generator) -> Batch:
-        return spikes.measure(settings.batch, settings.spikes, settings.period, settings.spread, generator)
+    def draw(period: int, generator: Generator) -> Batch:
+        return spikes.measure(settings.batch, settings.spikes, period, settings.spread, generator)
 
     seeded = stream(0, "measure spikes test")
     tested = spikes.measure(1, settings.tested, settings.period, settings.spread, seeded)
     examples = spikes.measure(8, 4, settings.period, settings.spread, seeded)
-    return _problem(settings, streams, draw, tested, examples, 0.49)
+    return _problem(settings, streams, draw, (5, settings.period), tested, examples, 0.49)
 
 
 def _generate(settings: GenerateSettings, streams: Streams) -> Problem:
+    def draw(period: int, _: Generator) -> Batch:
+        return spikes.generate(settings.periods, period, settings.batch)
+
     tested = spikes.generate(settings.tested, settings.period)
-    learned = spikes.generate(settings.periods, settings.period, settings.batch)
-    return _problem(settings, streams, lambda _: learned, tested, learned, 0.49)
+    examples = spikes.generate(settings.periods, settings.period, settings.batch)
+    return _problem(settings, streams, draw, (10, settings.period), tested, examples, 0.49)
 
 
 def _periodic(settings: PeriodicSettings, streams: Streams) -> Problem:
+    def draw(period: int, _: Generator) -> Batch:
+        return spikes.periodic(settings.periods, period, settings.shape, settings.batch)
+
     tested = spikes.periodic(settings.tested, settings.period, settings.shape)
-    learned = spikes.periodic(settings.periods, settings.period, settings.shape, settings.batch)
-    return _problem(settings, streams, lambda _: learned, tested, learned, 0.3)
+    examples = spikes.periodic(settings.periods, settings.period, settings.shape, settings.batch)
+    return _problem(settings, streams, draw, (10, settings.period), tested, examples, 0.3)
 
 
 def _problem(
     settings: _TimingSettings,
     streams: Streams,
-    draw: Callable[[Generator], Batch],
+    draw: Callable[[int, Generator], Batch],
+    ends: tuple[int, int],
     tested: Batch,
     examples: Batch,
     tolerance: float,
@@ -113,7 +129,7 @@ def _problem(
         objective=squared_error,
         losses=squared_errors,
         shown=as_it_is,
-        stream=Drawn(draw, streams["data"]),
+        stream=graded(settings, streams, draw, *ends),
         evaluate=evaluate,
         examples=examples,
     )
