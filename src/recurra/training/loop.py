@@ -255,6 +255,12 @@ class Trainer:
         if self.average and self.average.observe(cost):
             self.report.say(f"iteration {self.iteration}: validation stalls, averaging of the weights begins")
 
+    def prefer(self) -> None:
+        """Keep the weights that were just judged, whatever better measure others had; for callbacks."""
+        self.stopping.forget()
+        self.stopping.observe(self.metrics, self.iteration)
+        self._keep()
+
     def _keep(self) -> None:
         info = {"iteration": self.iteration, "metrics": self.metrics}
         self._try(lambda: self._best.keep(self.model, info))

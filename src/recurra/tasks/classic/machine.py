@@ -73,6 +73,11 @@ class RecallSettings(_MachineSettings, frozen=True):
     task: Literal["associative_recall"] = "associative_recall"
     items: Positive = 6
     """Most items in training."""
+    hidden: Positive = 256
+    heads: Positive = 4
+    """Of each kind, as in the paper for this task."""
+    noise: NonNegative = 0.0
+    train: TrainConfig = _training(10_000)
 
 
 def _network(settings: _MachineSettings, inputs: int, outputs: int, generator: Generator | None) -> nn.Module:
@@ -130,6 +135,7 @@ def _problem(
 ) -> Problem:
     """`tested`: "" within the lengths of training, other names beyond them.
 
+    Measured for each: `bits` a sequence costs, `wrong` bits of it, and the share of sequences without one, `right`.
     draw: a batch of at most so many, up to `hardest`. noisy_channels: noise is added to so many of the first, or all.
     """
 
@@ -149,7 +155,9 @@ def _problem(
             nats, rows = answer_bits(logits, batch)
             found[f"bits{name}"] = float(nats) / rows / math.log(2)
             answer = logits[:, -batch.y.shape[1] :]
-            found[f"wrong{name}"] = float(((answer > 0) != (batch.y > 0.5)).float().sum()) / rows
+            off = ((answer > 0) != (batch.y > 0.5)).flatten(1).sum(1)
+            found[f"wrong{name}"] = float(off.sum()) / rows
+            found[f"right{name}"] = float((off == 0).sum()) / rows
         return found
 
     return Problem(

@@ -204,6 +204,9 @@ def _until_solved(task: Task, settings: ClassicSettings) -> list[Callback]:
 
     def look(trainer: Trainer) -> None:
         if trainer.evaluated == trainer.iteration and task.solved(trainer.metrics, settings):
+            # Where the loss is watched, it may have been lower when the task was not solved yet.
+            if trainer.stopping.iteration != trainer.iteration:
+                trainer.prefer()
             _end(trainer)
 
     return [Callback(every(settings.train.evaluate_every), look)]

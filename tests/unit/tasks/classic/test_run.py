@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 import recurra
 from recurra.base.errors import CheckpointError, ConfigError, DataError
 from recurra.diagnostics.subject import Inspectable
-from recurra.tasks.classic import run_task, task_settings
+from recurra.tasks.classic import TASKS, run_task, task_settings
 from recurra.tasks.classic.report import write_report
 from recurra.tasks.classic.trained import load
 from recurra.training.callback import Callback, every
@@ -57,6 +58,31 @@ def test_it_ends_when_solved_and_stays_ended(tmp_path: Path) -> None:
     assert result.updates < settings.train.iterations
     again = run_task("syllables", settings=settings, folder=tmp_path / "run", resume=True)
     assert again.updates == result.updates
+
+
+def test_the_weights_that_solved_it_are_kept_though_others_had_a_lower_loss(tmp_path: Path, monkeypatch) -> None:
+    """Of temporal order the loss is watched: here it is lowest at the first evaluation, and the third is right."""
+    settings = task_settings("temporal_order", ["length=20", "train.evaluate_every=2", "train.iterations=20"])
+    task = TASKS["temporal_order"]
+    judged: list[torch.Tensor] = []
+
+    def build(settings, streams):
+        problem = task.build(settings, streams)
+
+        def evaluate(model: torch.nn.Module) -> dict[str, float]:
+            weights = next(model.parameters()).detach().clone()
+            judged.append(weights)
+            seen = next(place for place, one in enumerate(judged) if torch.equal(one, weights))
+            return {"loss": float(1 + seen), "wrong": float(5 - seen), "error": 0.0}
+
+        return dataclasses.replace(problem, evaluate=evaluate)
+
+    monkeypatch.setattr(TASKS, "_things", {**dict(TASKS.items()), task.name: dataclasses.replace(task, build=build)})
+    result = run_task("temporal_order", settings=settings, folder=tmp_path / "run")
+    assert (result.updates, result.best_update, result.reason) == (8, 8, "solved")
+    assert result.solved
+    again = run_task("temporal_order", settings=settings, folder=tmp_path / "run", resume=True)
+    assert (again.updates, again.solved) == (8, True)
 
 
 def test_without_stop_it_goes_on() -> None:
