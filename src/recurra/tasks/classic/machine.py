@@ -20,15 +20,15 @@ from recurra.layers.memory import NTM
 from recurra.tasks.classic.graded import GradedSettings, graded
 from recurra.tasks.classic.model import SequenceModel
 from recurra.tasks.classic.problem import Positive, Problem, Task, training
-from recurra.training.config import NonNegative, TrainConfig
+from recurra.training.config import AverageConfig, NonNegative, TrainConfig
 
 __all__ = ["ASSOCIATIVE_RECALL", "NTM_COPY", "REPEAT_COPY", "answer_bits"]
 
 _ROWS = 100
 
 
-def _training(iterations: int) -> TrainConfig:
-    made = training(iterations, 3e-3, evaluate_every=250, clip=10.0, schedule="linear")
+def _training(iterations: int, rate: float = 3e-3) -> TrainConfig:
+    made = training(iterations, rate, evaluate_every=250, clip=10.0, schedule="linear")
     # A large epsilon, as in Graves' RMSprop: a rare long sequence gone wrong must not throw all weights about.
     optim = msgspec.structs.replace(made.optim, beta2=0.99, epsilon=1e-3)
     return msgspec.structs.replace(made, optim=optim)
@@ -65,6 +65,10 @@ class RepeatSettings(_MachineSettings, frozen=True):
     task: Literal["repeat_copy"] = "repeat_copy"
     longest: Positive = 10
     repeats: Positive = 10
+    heads: Positive = 2
+    """Of each kind: one alone did not learn it in 10,000 updates."""
+    noise: NonNegative = 0.0
+    train: TrainConfig = msgspec.structs.replace(_training(20_000, 1e-3), average=AverageConfig(kind="ema", decay=0.99))
 
 
 class RecallSettings(_MachineSettings, frozen=True):
