@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -25,6 +25,7 @@ from recurra.training.config import AverageConfig, NonNegative, TrainConfig
 __all__ = ["ASSOCIATIVE_RECALL", "NTM_COPY", "REPEAT_COPY", "answer_bits"]
 
 _ROWS = 100
+_HELD = 64
 
 
 def _training(iterations: int, rate: float = 3e-3) -> TrainConfig:
@@ -135,11 +136,14 @@ def _problem(
     draw: Callable[[int, Generator], Batch],
     hardest: int,
     tested: Mapping[str, Batch],
+    held: Sequence[Batch],
     noisy_channels: int | None = None,
 ) -> Problem:
     """`tested`: "" within the lengths of training, other names beyond them.
 
     Measured for each: `bits` a sequence costs, `wrong` bits of it, and the share of sequences without one, `right`.
+    By the mean of the bits of `held`, `held_out`, the weights are chosen: sequences as long as in training and
+    a little beyond, since what a machine does beyond them changes from one evaluation to the next.
     draw: a batch of at most so many, up to `hardest`. noisy_channels: noise is added to so many of the first, or all.
     """
 
@@ -162,6 +166,8 @@ def _problem(
             off = ((answer > 0) != (batch.y > 0.5)).flatten(1).sum(1)
             found[f"wrong{name}"] = float(off.sum()) / rows
             found[f"right{name}"] = float((off == 0).sum()) / rows
+        costs = [answer_bits(model(batch.x)[0], batch) for batch in held]
+        found["held_out"] = sum(float(nats) / rows for nats, rows in costs) / len(costs) / math.log(2)
         return found
 
     return Problem(
@@ -178,11 +184,12 @@ def _copy(settings: CopySettings, streams: Streams) -> Problem:
     most, seeded = settings.longest, stream(0, "ntm copy test")
     tested = {"": ntm_copy.batch(_ROWS, most, generator=seeded)}
     tested |= {f"_length_{n * most}": ntm_copy.batch(_ROWS, n * most, generator=seeded) for n in (2, 3, 6)}
+    held = [ntm_copy.batch(_HELD, n * most, generator=stream(0, "ntm copy held out")) for n in (1, 2)]
 
     def draw(longest: int, generator: Generator) -> Batch:
         return ntm_copy.batch(settings.batch, (1, longest), generator=generator)
 
-    return _problem(settings, streams, _copy_model(settings, streams["init"]), draw, most, tested)
+    return _problem(settings, streams, _copy_model(settings, streams["init"]), draw, most, tested, held)
 
 
 def _repeat(settings: RepeatSettings, streams: Streams) -> Problem:
@@ -193,6 +200,10 @@ def _repeat(settings: RepeatSettings, streams: Streams) -> Problem:
         "_longer": repeat_copy.batch(_ROWS, 2 * longest, most, generator=seeded),
         "_more_often": repeat_copy.batch(_ROWS, longest, 2 * most, generator=seeded),
     }
+    held = [
+        repeat_copy.batch(_HELD, *ends, generator=stream(0, "repeat copy held out"))
+        for ends in ((longest, most), (longest + 2, most))
+    ]
 
     def draw(level: int, generator: Generator) -> Batch:
         # Length and repeats grow alike.
@@ -200,20 +211,22 @@ def _repeat(settings: RepeatSettings, streams: Streams) -> Problem:
         return repeat_copy.batch(settings.batch, length, repeats, generator=generator)
 
     # A count and the next are 0.35 apart: with noise on it nobody could count to ten.
-    return _problem(
-        settings, streams, _repeat_model(settings, streams["init"]), draw, hardest, tested, noisy_channels=9
-    )
+    return _problem(settings, streams, _repeat_model(settings, streams["init"]), draw, hardest, tested, held, 9)
 
 
 def _recall(settings: RecallSettings, streams: Streams) -> Problem:
     seeded = stream(0, "associative recall test")
     lengths = {"": settings.items, **{f"_items_{n}": n for n in (8, 10, 12, 15) if n > settings.items}}
     tested = {name: associative_recall.batch(_ROWS, n, generator=seeded) for name, n in lengths.items()}
+    held = [
+        associative_recall.batch(_HELD, n, generator=stream(0, "associative recall held out"))
+        for n in (settings.items, settings.items + 2)
+    ]
 
     def draw(items: int, generator: Generator) -> Batch:
         return associative_recall.batch(settings.batch, (2, items), generator=generator)
 
-    return _problem(settings, streams, _recall_model(settings, streams["init"]), draw, settings.items, tested)
+    return _problem(settings, streams, _recall_model(settings, streams["init"]), draw, settings.items, tested, held)
 
 
 def _task(
@@ -227,6 +240,7 @@ def _task(
         build=build,
         metric="bits",
         mode="min",
+        monitor="held_out",
         solved=lambda found, _: found["bits"] < 1,
         rule="less than 1 bit a sequence at the longest of training",
         baseline=chance,

@@ -124,6 +124,7 @@ def test_a_forked_child(python):
     assert (out, err) == ("[0, 0, 0]\n", "")
 
 
+@pytest.mark.slow
 def test_memory_is_given_back(python):
     out, _ = python(
         """

@@ -45,7 +45,10 @@ for cell in ("gru_v1", "layer_norm_lstm"):
 """
 
 
-@pytest.mark.parametrize("name", ISAS)
+# The best one is what every other test runs.
+@pytest.mark.parametrize(
+    "name", ["avx512", *(pytest.param(name, marks=pytest.mark.slow) for name in ISAS if name != "avx512")]
+)
 def test_every_instruction_set_gives_the_same_numbers(name, python):
     if name not in CAPABLE:
         pytest.skip(f"this CPU has no {name}")
@@ -122,6 +125,7 @@ def test_an_instruction_set_that_does_not_exist(python):
         assert line == "native engine: RECURRA_ISA must be one of avx512, avx2, base, got 'mmx'."
 
 
+@pytest.mark.slow
 def test_a_cache_from_its_first_cell_on(python, tmp_path):
     # The engine comes with the package or is built once; here it is there.
     path = compiler.build((compiler.ENGINE / "engine.cpp").read_text(encoding="utf-8"), isa())
@@ -192,6 +196,7 @@ def test_what_a_wheel_does_not_bring_is_compiled(package, monkeypatch):
     assert [given[1:] for given in asked] == [(isa(), "double"), (isa(), "float")]
 
 
+@pytest.mark.slow
 def test_every_cell_of_the_registry_is_in_the_wheel():
     text = prebuild.cell_sources([CELLS[name]().spec for name in CELLS])
     keys = set()
