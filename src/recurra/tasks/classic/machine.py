@@ -82,7 +82,7 @@ class RecallSettings(_MachineSettings, frozen=True):
     heads: Positive = 4
     """Of each kind, as in the paper for this task."""
     noise: NonNegative = 0.0
-    train: TrainConfig = _training(10_000)
+    train: TrainConfig = _training(8000)
 
 
 def _network(settings: _MachineSettings, inputs: int, outputs: int, generator: Generator | None) -> nn.Module:
