@@ -165,7 +165,7 @@ def test_functions_are_numbered_in_the_order_of_the_schedule():
     assert text.count('extern "C"') == sum(len(segments(schedule)) for schedule in made.values())
 
 
-@pytest.mark.parametrize("every", [12, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.slow)])
 def test_the_text_is_the_same_in_every_process(start, every):
     code = """
         import hashlib

@@ -61,7 +61,7 @@ def test_it_ends_when_solved_and_stays_ended(tmp_path: Path) -> None:
 
 
 def test_the_weights_that_solved_it_are_kept_though_others_had_a_lower_loss(tmp_path: Path, monkeypatch) -> None:
-    """Of temporal order the loss is watched: here it is lowest at the first evaluation, and the third is right."""
+    """Of temporal order the loss is watched: here it is lowest at the first evaluation, and the fourth is right."""
     settings = task_settings("temporal_order", ["length=20", "train.evaluate_every=2", "train.iterations=20"])
     task = TASKS["temporal_order"]
     judged: list[torch.Tensor] = []
