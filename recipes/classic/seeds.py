@@ -2,9 +2,10 @@
 
     python recipes/classic/seeds.py embedded_reber --seeds 0-29 --out runs/classic/embedded-lstm.jsonl
 
-Seeds that stand in --out are not run again, so the same command continues; with --seconds no further seed is started
-after so long, and with --keep a seed that was interrupted goes on where it was. --table prints what is there and runs
-nothing.
+Seeds that stand in --out are not run again, so the same command continues, or with --again only where they were run by
+other code; with --seconds no further seed is started after so long, and with --keep a seed that was interrupted goes on
+where it was. --table prints what is there and runs nothing. A line names the last commit that touched the code, with a
+"+" behind it where the code was changed since.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +50,32 @@ def figures(name: str, rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
+def seed_range(text: str) -> range:
+    """3, or 0-4 with both ends."""
+    first, _, last = text.partition("-")
+    return range(int(first), int(last or first) + 1)
+
+
+def written(path: Path) -> list[dict[str, Any]]:
+    """The lines of --out; none where there is no such file yet."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+def code_commit() -> str:
+    """The last commit that touched src, "+" behind it where files there differ from it; "" outside a repository."""
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parents[2]), *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    try:
+        commit = git("log", "-1", "--format=%h", "--", "src")
+        return commit + ("+" if git("status", "--porcelain", "--", "src") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is missing, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task", choices=list(TASKS))
@@ -60,15 +88,16 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="JSON lines, one a run")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="start no further seed after so long")
     parser.add_argument("--keep", type=Path, help="a folder of run folders, one a seed")
+    parser.add_argument("--again", action="store_true", help="also seeds that other code ran; their lines are replaced")
     parser.add_argument("--table", action="store_true")
-    options = parser.parse_args()
-    first, _, last = options.seeds.partition("-")
-    done: list[dict[str, Any]] = []
-    if options.out.exists():
-        done = [json.loads(line) for line in options.out.read_text(encoding="utf-8").splitlines()]
+    options = parser.parse_args(arguments)
+    commit = code_commit()
+    done = written(options.out)
     began = time.monotonic()
-    for seed in range(int(first), int(last or first) + 1) if not options.table else ():
-        if any(row["seed"] == seed for row in done) or time.monotonic() - began > options.seconds:
+    for seed in seed_range(options.seeds) if not options.table else ():
+        old = [row for row in done if row["seed"] == seed]
+        stale = options.again and (commit.endswith("+") or any(row.get("commit") != commit for row in old))
+        if (old and not stale) or time.monotonic() - began > options.seconds:
             continue
         named = {name: getattr(options, name) for name in ("cell", "hidden", "rate", "iterations")}
         try:
@@ -81,7 +110,10 @@ def main() -> int:
             return 2
         if result.reason == "interrupted":
             return 130
-        done.append(result.numbers() | {"set": options.set})
+        # Read again: a neighbour may have written other seeds meanwhile.
+        done = [row for row in written(options.out) if row["seed"] != seed]
+        done.append(result.numbers() | {"set": options.set, "commit": commit})
+        done.sort(key=lambda row: row["seed"])
         write_text(options.out, "".join(json.dumps(row) + "\n" for row in done))
         print(
             f"seed {seed}: {result.value:.4g}, {result.sequences:,} sequences, {result.reason}, {result.seconds:.0f} s"

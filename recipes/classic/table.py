@@ -1,0 +1,164 @@
+"""The table of RESULTS.md from what was measured; with --run, measure what is missing first.
+
+    python recipes/classic/table.py                       # write the table; with --check, only say whether it is right
+    python recipes/classic/table.py --run xor letters     # these rows, then the table
+    python recipes/classic/table.py --run --fresh         # all rows, from the beginning
+
+The rows stand in rows.toml, their measurements in measured/NAME.jsonl, one line a seed. With --fresh what was measured
+is replaced, seed by seed, unless it was measured at this very commit, so that a stopped command continues.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import seeds as runner
+
+from recurra.base.errors import ConfigError, message
+from recurra.base.files import write_text
+from recurra.tasks.classic import TASKS
+
+HERE = Path(__file__).parent
+BEGIN, END = "<!-- table.py -->", "<!-- /table.py -->"
+
+
+class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One row of rows.toml."""
+
+    run: str
+    """What stands behind `seeds.py`."""
+    seeds: str
+    note: str = ""
+    value: str | None = None
+    """The words behind the task's own metric; "%" first: of a hundred; unset: it is not shown."""
+    show: dict[str, str] = {}
+    """Other metrics, and the words behind them."""
+    published: str = ""
+
+    @property
+    def task(self) -> str:
+        """Its task."""
+        return shlex.split(self.run)[0]
+
+    def numbers(self) -> range:
+        """Its seeds."""
+        return runner.seed_range(self.seeds)
+
+
+def rows() -> dict[str, Row]:
+    """All rows by name."""
+    return msgspec.toml.decode((HERE / "rows.toml").read_bytes(), type=dict[str, Row])
+
+
+def measured(name: str) -> list[dict[str, Any]]:
+    """The lines of a row by seed; none where nothing was measured."""
+    return sorted(runner.written(HERE / "measured" / f"{name}.jsonl"), key=lambda line: line["seed"])
+
+
+def amount(values: list[float], words: str, exact: bool) -> str:
+    """Median (least to most), with the words behind."""
+    if words.startswith("%") and not exact:
+        values = [100 * value for value in values]
+
+    def one(value: float) -> str:
+        return f"{value:.1f}" if words.startswith("%") else f"{value:.4g}"
+
+    least, most = one(min(values)), one(max(values))
+    spread = f" ({least} to {most})" if least != most else ""
+    return f"{one(statistics.median(values))}{spread} {words}".rstrip()
+
+
+def line(name: str, row: Row) -> str:
+    """One line of the table."""
+    task, found = TASKS[row.task], [one for one in measured(name) if one["seed"] in row.numbers()]
+    if not found:
+        raise ConfigError(message("table.py", f"row {name} was not measured", "give --run " + name))
+    solved = [one for one in found if one["solved"]]
+    outcome = f"{len(solved)} of {len(found)}"
+    parts = [f"**{outcome}**" if len(solved) == len(found) else outcome]
+    if row.value is not None:
+        parts.append(amount([one["value"] for one in found], row.value, task.metric == "percent"))
+    parts += [
+        amount([one["metrics"][key] for one in found], words, exact=False)
+        for key, words in row.show.items()
+        if all(key in one["metrics"] for one in found)
+    ]
+    spent = sorted(one["sequences"] for one in solved)
+    until = ""
+    if spent:
+        until = f"{statistics.median(spent):,.0f}"
+    if len(spent) > 1 and spent[0] != spent[-1]:
+        until += f", {statistics.mean(spent):,.0f}, {spent[0]:,} to {spent[-1]:,}"
+    command = f"`{row.run}`" + (f" ({row.note})" if row.note else "")
+    seconds = f"{statistics.median(one['seconds'] for one in found):.0f}"
+    at = ", ".join(sorted({one["commit"] for one in found if one.get("commit")})) or "earlier"
+    if any(not one.get("commit") for one in found) and at != "earlier":
+        at += ", earlier"
+    every = f"{found[0]['seed']} to {found[-1]['seed']}" if len(found) > 1 else str(found[0]["seed"])
+    return f"| {command} | {every} | {'; '.join(parts)} | {until} | {seconds} | {row.published} | {at} |"
+
+
+def table() -> str:
+    """The table in Markdown."""
+    head = (
+        "| command (`python recipes/classic/seeds.py ...`) | seeds | solved; median (least to most) | "
+        "sequences: median, mean, least to most | seconds | published | code |\n|---|---|---|---|---|---|---|"
+    )
+    return "\n".join([head, *(line(name, row) for name, row in rows().items())])
+
+
+def rewritten(text: str) -> str:
+    """RESULTS.md with the table of today."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ConfigError(message("table.py", f"RESULTS.md needs the lines {BEGIN} and {END}"))
+    return f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}"
+
+
+def measure(name: str, row: Row, fresh: bool, keep: Path | None) -> int:
+    """Run what is missing of a row; the exit status."""
+    path = HERE / "measured" / f"{name}.jsonl"
+    arguments = [*shlex.split(row.run), "--out", str(path)]
+    if keep is not None:
+        arguments += ["--keep", str(keep / name)]
+    return runner.main([*arguments, "--seeds", row.seeds, *(["--again"] if fresh else [])])
+
+
+def main() -> int:
+    """Measure what is asked for, write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", nargs="*", metavar="NAME", help="rows to measure; without a name all")
+    parser.add_argument("--fresh", action="store_true", help="also what was measured at another commit")
+    parser.add_argument("--keep", type=Path, help="a folder of run folders")
+    parser.add_argument("--check", action="store_true", help="write nothing; status 1 where the table is another one")
+    options = parser.parse_args()
+    known = rows()
+    try:
+        for name in (options.run or known) if options.run is not None else ():
+            if name not in known:
+                raise ConfigError(message("table.py", f"there is no row {name}", "one of " + ", ".join(known)))
+            print(f"{name}: seeds.py {known[name].run}", file=sys.stderr)
+            status = measure(name, known[name], options.fresh, options.keep)
+            if status:
+                return status
+        results = HERE / "RESULTS.md"
+        old = results.read_text(encoding="utf-8")
+        new = rewritten(old)
+        if options.check:
+            return int(new != old)
+        write_text(results, new)
+    except ConfigError as error:
+        print(f"table.py: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
