@@ -1,7 +1,8 @@
 """Shared libraries from C++ text: built once, kept on disk by the hash of everything that went in.
 
-Files are written under a temporary name and renamed, so that processes that build the same thing at once do not meet; a
-checksum beside each library shows one that is damaged, and it is built again.
+Files are written under a temporary name and renamed; of processes that want the same thing at once, one builds and the
+others wait for it, where the system has file locks. A checksum beside each library shows one that is damaged, and it is
+built again.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -108,7 +110,9 @@ def build(text: str, isa: str, real: str = "float", folder: Path | None = None) 
 
 def _compile(line: Sequence[str], text: str, folder: Path, target: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix="build-") as workplace:
+    with _alone(target.with_suffix(".lock")), tempfile.TemporaryDirectory(dir=folder, prefix="build-") as workplace:
+        if _sound(target):
+            return target
         source = Path(workplace) / "cell.cpp"
         source.write_text(text, encoding="utf-8")
         made = Path(workplace) / "cell.so"
@@ -120,6 +124,23 @@ def _compile(line: Sequence[str], text: str, folder: Path, target: Path) -> Path
         made.replace(target)
         check.replace(_beside(target))
     return target
+
+
+@contextmanager
+def _alone(lock: Path) -> Generator[None]:
+    """One process at a time; without file locks (Windows, some network folders) as many as come."""
+    handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        with suppress(ImportError, OSError):
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        # Who opened it just now waits on a file without a name, and finds the library when it is let in.
+        with suppress(OSError):
+            lock.unlink(missing_ok=True)
+        os.close(handle)
 
 
 def _beside(path: Path) -> Path:

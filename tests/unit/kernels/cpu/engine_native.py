@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import shutil
-import subprocess
-import tempfile
 from ctypes import POINTER, Structure, c_int64, c_void_p
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import recurra.kernels.cpu
+from recurra.kernels.cpu import compiler
 
 __all__ = [
     "ISA_FLAGS",
@@ -28,34 +25,21 @@ __all__ = [
     "engine",
 ]
 
-SOURCE = Path(recurra.kernels.cpu.__path__[0]) / "engine"
-FLAGS = (
-    "-std=c++17 -O3 -fPIC -shared -fopenmp -ffp-contract=fast -fno-math-errno -fno-trapping-math -fvisibility=hidden"
-)
-ISA_FLAGS = {
-    "avx512": "-mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma",
-    "avx2": "-mavx2 -mfma",
-    "base": "",
-}
+SOURCE = compiler.ENGINE
+ISA_FLAGS = compiler.ISAS
 NEEDS = {"avx512": {"avx512f", "avx512bw", "avx512vl", "avx512dq", "fma"}, "avx2": {"avx2", "fma"}, "base": set()}
-
-_folder = tempfile.TemporaryDirectory(prefix="recurra-engine-")
 
 
 @functools.cache
-def compile_native(source: Path, isa: str, *more: str) -> ctypes.CDLL:
-    """The library of one C++ file; skips the test where this machine cannot build or run it."""
-    compiler = shutil.which("g++")
-    if compiler is None:
-        pytest.skip("no g++")
+def compile_native(source: Path, isa: str, real: str = "float") -> ctypes.CDLL:
+    """The library of one C++ file as users get it; skips the test where this machine cannot build or run it."""
+    if compiler.compiler() is None:
+        pytest.skip("no C++ compiler")
     cpu = Path("/proc/cpuinfo")
     have = set(cpu.read_text().split()) if cpu.exists() else set()
     if missing := NEEDS[isa] - have:
         pytest.skip(f"this CPU has no {', '.join(sorted(missing))}")
-    out = Path(_folder.name) / f"{source.stem}-{isa}{''.join(more)}.so".replace("/", "_")
-    command = [compiler, *FLAGS.split(), *ISA_FLAGS[isa].split(), f"-I{SOURCE}", *more, str(source), "-o", str(out)]
-    subprocess.run(command, check=True, capture_output=True, text=True)
-    return ctypes.CDLL(str(out))
+    return ctypes.CDLL(str(compiler.build(source.read_text(encoding="utf-8"), isa, real)))
 
 
 class Value(Structure):

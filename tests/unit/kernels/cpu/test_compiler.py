@@ -6,6 +6,8 @@ import ctypes
 import os
 import re
 import shutil
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -130,6 +132,28 @@ def test_four_processes_that_build_the_same_thing(start, tmp_path):
     assert rest == ["42", "False"]
     assert {path.name for path in cache.iterdir()} == {name, name.replace(".so", ".sum")}
     assert answer(cache / name) == 42
+
+
+@needs_compiler
+@pytest.mark.skipif(sys.platform == "win32", reason="no file locks")
+def test_one_builds_while_the_others_wait(tmp_path, compilations):
+    with ThreadPoolExecutor(4) as four:
+        paths = set(four.map(lambda _: build(TEXT.format(7), "base", folder=tmp_path), range(4)))
+    assert len(compilations) == len(paths) == 1
+    assert answer(paths.pop()) == 7
+    assert {path.suffix for path in tmp_path.iterdir()} == {".so", ".sum"}
+
+
+@needs_compiler
+def test_a_folder_without_locks(tmp_path, compilations, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+
+    def refuse(*_):
+        raise OSError("locks are not supported here")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    assert answer(build(TEXT.format(8), "base", folder=tmp_path)) == 8
+    assert len(compilations) == 1
 
 
 @needs_compiler

@@ -86,7 +86,7 @@ class Problem:
     def run(self, isa="base", groups=1, members=1, backward=False, h_in="flip", interleave=False):
         """The same from the engine. h_in: where h of the step before stands; "chain": y itself, one step on."""
         real = "double" if self.dtype == np.float64 else "float"
-        cell = compile_native(CELL, isa, f"-DREAL={real}")
+        cell = compile_native(CELL, isa, real)
         native = engine(isa)
         bytes_ = np.dtype(self.dtype).itemsize
         width = -(-self.size // 16) * 16

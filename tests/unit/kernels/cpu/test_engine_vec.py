@@ -40,7 +40,7 @@ def subnormal_numbers():
 
 def apply(isa, real, name, *inputs):
     """One function of vec.hpp over arrays."""
-    lib = compile_native(SOURCE, isa, f"-DREAL={real}")
+    lib = compile_native(SOURCE, isa, real)
     arrays = [np.ascontiguousarray(one, REALS[real][0]) for one in inputs]
     out = np.full(arrays[0].shape, 7, arrays[0].dtype)
     pointers = (ctypes.c_void_p * len(arrays))(*(address(one) for one in arrays))
@@ -140,7 +140,7 @@ def test_choices(isa, real):
 @every
 @both
 def test_reductions(isa, real):
-    lanes = compile_native(SOURCE, isa, f"-DREAL={real}").lanes()
+    lanes = compile_native(SOURCE, isa, real).lanes()
     x = np.random.default_rng(6).normal(size=(50, lanes)).astype(REALS[real][0])
     np.testing.assert_allclose(
         apply(isa, real, "hsum", x).ravel()[:50], x.sum(1), rtol=0, atol=8 * lanes * np.finfo(x.dtype).eps
@@ -153,7 +153,7 @@ def test_reductions(isa, real):
 @every
 @both
 def test_parts_touch_nothing_beyond_them(isa, real):
-    lib = compile_native(SOURCE, isa, f"-DREAL={real}")
+    lib = compile_native(SOURCE, isa, real)
     dtype = np.dtype(REALS[real][0])
     # Two pages, the second without access: the arrays end where the first does.
     with mmap.mmap(-1, 2 * mmap.PAGESIZE) as pages:
