@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # One test process a core, one thread a process: small matrices gain nothing from more.
+# Neighbours stay in one process, which shares what they set up; who is done early takes from the other.
 JOBS ?= 2
 
 export MPLBACKEND := Agg
@@ -35,10 +36,10 @@ format: $(STAMP) ## rewrite the code as the formatter wants it
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
 
 test: $(STAMP) ## the tests, without the slow ones
-	@$(BIN)/python -m pytest -n $(JOBS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 test-all: $(STAMP) ## every test, the slow ones too
-	@$(BIN)/python -m pytest -n $(JOBS) -m "slow or not slow"
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "slow or not slow"
 
 bench: $(STAMP) ## measure speed; refuses to print a figure while the code under it is wrong
 	@$(BIN)/python -m benchmarks.run
