@@ -9,7 +9,6 @@ import sys
 import tomllib
 
 from house.tree import ROOT
-
 from recurra.tasks.classic import TASKS, task_settings
 
 _FOLDER = ROOT / "recipes" / "classic"
