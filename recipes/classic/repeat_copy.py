@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from recurra.base.errors import RecurraError
+from recurra.base.errors import ConfigError, RecurraError, message
 from recurra.base.rng import stream
 from recurra.data.sets import repeat_copy
 from recurra.tasks.classic.machine import answer_losses
@@ -32,6 +32,10 @@ def main() -> int:
     options = parser.parse_args()
     try:
         trained = load(options.run)
+        if trained.task.name != "repeat_copy":
+            raise ConfigError(message(str(options.run), f"holds a run of {trained.task.name}, not of repeat_copy"))
+        if options.sequences < 1:
+            raise ConfigError(message("--sequences", f"must be from 1, got {options.sequences}"))
     except RecurraError as error:
         print(f"repeat_copy.py: {error}", file=sys.stderr)
         return 2

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from recurra.base.errors import RecurraError
+from recurra.base.errors import ConfigError, DataError, RecurraError, message
 from recurra.base.files import write_text
 from recurra.tasks.classic import TASKS, run_task, task_settings
 
@@ -51,14 +51,26 @@ def figures(name: str, rows: list[dict[str, Any]]) -> str:
 
 
 def seed_range(text: str) -> range:
-    """3, or 0-4 with both ends."""
+    """3, or 0-4 with both ends; ConfigError for anything else."""
     first, _, last = text.partition("-")
-    return range(int(first), int(last or first) + 1)
+    last = last or first
+    if not (first.isdecimal() and last.isdecimal() and int(first) <= int(last)):
+        raise ConfigError(message("--seeds", f"must be a number or low-high, as 0-4, got {text!r}"))
+    return range(int(first), int(last) + 1)
 
 
 def written(path: Path) -> list[dict[str, Any]]:
-    """The lines of --out; none where there is no such file yet."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    """The lines of --out; none where there is no such file yet. DataError where one is not a run."""
+    if not path.exists():
+        return []
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            found.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            hint = "remove the line; its seed is run again."
+            raise DataError(message(str(path), f"line {number} is not a run: {error}", hint=hint)) from None
+    return found
 
 
 def code_commit() -> str:
@@ -92,9 +104,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args(arguments)
     commit = code_commit()
-    done = written(options.out)
+    try:
+        seeds, done = seed_range(options.seeds), written(options.out)
+    except RecurraError as error:
+        print(f"seeds.py: {error}", file=sys.stderr)
+        return 2
     began = time.monotonic()
-    for seed in seed_range(options.seeds) if not options.table else ():
+    for seed in seeds if not options.table else ():
         old = [row for row in done if row["seed"] == seed]
         stale = options.again and (commit.endswith("+") or any(row.get("commit") != commit for row in old))
         if (old and not stale) or time.monotonic() - began > options.seconds:

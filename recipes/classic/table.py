@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 import seeds as runner
 
-from recurra.base.errors import ConfigError, message
+from recurra.base.errors import ConfigError, RecurraError, message
 from recurra.base.files import write_text
 from recurra.tasks.classic import TASKS
 
@@ -53,7 +53,10 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def rows() -> dict[str, Row]:
     """All rows by name."""
-    return msgspec.toml.decode((HERE / "rows.toml").read_bytes(), type=dict[str, Row])
+    try:
+        return msgspec.toml.decode((HERE / "rows.toml").read_bytes(), type=dict[str, Row])
+    except (msgspec.DecodeError, OSError) as error:
+        raise ConfigError(message("rows.toml", str(error))) from None
 
 
 def measured(name: str) -> list[dict[str, Any]]:
@@ -78,7 +81,7 @@ def line(name: str, row: Row) -> str:
     """One line of the table."""
     task, found = TASKS[row.task], [one for one in measured(name) if one["seed"] in row.numbers()]
     if not found:
-        raise ConfigError(message("table.py", f"row {name} was not measured", "give --run " + name))
+        raise ConfigError(message(f"row {name}", "was not measured", hint=f"--run {name}"))
     solved = [one for one in found if one["solved"]]
     outcome = f"{len(solved)} of {len(found)}"
     parts = [f"**{outcome}**" if len(solved) == len(found) else outcome]
@@ -118,7 +121,7 @@ def rewritten(text: str) -> str:
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ConfigError(message("table.py", f"RESULTS.md needs the lines {BEGIN} and {END}"))
+        raise ConfigError(message("RESULTS.md", f"needs the lines {BEGIN} and {END}"))
     return f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}"
 
 
@@ -139,11 +142,11 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="a folder of run folders")
     parser.add_argument("--check", action="store_true", help="write nothing; status 1 where the table is another one")
     options = parser.parse_args()
-    known = rows()
     try:
+        known = rows()
         for name in (options.run or known) if options.run is not None else ():
             if name not in known:
-                raise ConfigError(message("table.py", f"there is no row {name}", "one of " + ", ".join(known)))
+                raise ConfigError(message("--run", f"there is no row {name}", hint="one of " + ", ".join(known)))
             print(f"{name}: seeds.py {known[name].run}", file=sys.stderr)
             status = measure(name, known[name], options.fresh, options.keep)
             if status:
@@ -154,7 +157,7 @@ def main() -> int:
         if options.check:
             return int(new != old)
         write_text(results, new)
-    except ConfigError as error:
+    except RecurraError as error:
         print(f"table.py: {error}", file=sys.stderr)
         return 2
     return 0
