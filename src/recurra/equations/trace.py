@@ -176,7 +176,11 @@ def _run(name: str, step: Callable[..., Any], code: CodeType, arguments: list[An
         close = ", ".join(nearest(error.name or "", known))
         raise EquationError(message(f"{name}.step", f"unknown name {error.name!r}", f"Known here: {close}.")) from error
     finally:
-        sys.setprofile(before)
+        # A profiler written in C, as cProfile, stands there as an object that sets itself.
+        if hasattr(before, "enable"):
+            cast("Any", before).enable()
+        else:
+            sys.setprofile(before)
 
 
 def _returned(name: str, code: CodeType, returned: Any, states: tuple[str, ...]) -> dict[str, Expr]:

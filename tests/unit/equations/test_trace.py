@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import cProfile
 import math
+import pstats
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -233,6 +236,24 @@ def test_a_failed_trace_leaves_nothing_behind():
         with pytest.raises(EquationError, match="cube, line"):
             _ = wrong(cube)().spec
     assert TwoStates().spec.states == HC
+
+
+def test_a_profiler_goes_on_after_a_trace():
+    with cProfile.Profile() as profiler:
+        assert TwoStates().spec.states == HC
+        math.hypot(3, 4)
+    counted = {name for _, _, name in pstats.Stats(profiler).stats}
+    assert any("hypot" in name for name in counted)
+
+    def hook(*_):
+        pass
+
+    sys.setprofile(hook)
+    try:
+        assert TwoStates().spec.states == HC
+        assert sys.getprofile() is hook
+    finally:
+        sys.setprofile(None)
 
 
 def test_a_state_may_be_returned_as_it_came():
