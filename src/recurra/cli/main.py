@@ -26,7 +26,7 @@ __all__ = ["VERBS", "main"]
 
 VERBS = {
     "cells": "list the recurrent cells: equations, parameters, sources",
-    "train": "train a model: recurra train text FILE...",
+    "train": "train a model: recurra train text FILE...; recurra train lists what else",
     "generate": "let a trained model write",
     "eval": "measure a trained model: on a text, on cases, on a stream with events",
     "compare": "train several cells on one task: equal sizes, seeds, a search for each one's rate",
@@ -44,13 +44,21 @@ VERBS = {
 
 KINDS = {
     "train": {
-        "anomaly": "train_anomaly",
-        "forecast": "train_forecast",
-        "classify": "train_classify",
-        "events": "train_events",
+        "text": ("", "a model of text: recurra train text FILE... --out runs/x"),
+        "task": ("", "a classic task of the papers: recurra train task NAME; without a name it lists them"),
+        "forecast": (
+            "train_forecast",
+            "a forecaster of series: recurra train forecast data.csv --target y --horizon 24 --out runs/x",
+        ),
+        "classify": ("train_classify", "a classifier of whole series: recurra train classify cases.ts --out runs/x"),
+        "events": (
+            "train_events",
+            "a detector of events in a stream: recurra train events data.csv --events events.csv --out runs/x",
+        ),
+        "anomaly": ("train_anomaly", "an anomaly detector: recurra train anomaly data.csv --out runs/x"),
     }
 }
-"""Verb -> first word after it -> the module with options of its own, where the verb's would not fit."""
+"""Verb -> first word after it -> the module with options of its own ("": the verb's), and what it does."""
 
 EVALUATORS = {"anomaly": "evaluate_anomaly", "classify": "evaluate_classify", "events": "evaluate_events"}
 """Task of the run -> the module behind `recurra eval`, where that of texts would not fit."""
@@ -103,7 +111,15 @@ def _run(arguments: list[str]) -> int:
             f"recurra: no command is called {verb!r}\n  There are: {', '.join(nearest(verb, VERBS))}.", file=sys.stderr
         )
         return REFUSED
-    own = KINDS.get(verb, {}).get(arguments[1] if len(arguments) > 1 else "")
+    kinds, kind = KINDS.get(verb, {}), arguments[1] if len(arguments) > 1 else ""
+    if kinds and kind in ("", "-h", "--help", "help"):
+        print(_kinds(verb), file=sys.stdout if kind else sys.stderr)
+        return 0 if kind else REFUSED
+    if kinds and kind not in kinds and not kind.startswith("-"):
+        known = ", ".join(nearest(kind, kinds))
+        print(f"recurra {verb}: nothing is called {kind!r}\n  There are: {known}.", file=sys.stderr)
+        return REFUSED
+    own, _ = kinds.get(kind, ("", ""))
     module, typed = (_module(own), 2) if own else (_module(verb), 1)
     if verb == "eval" and (judge := EVALUATORS.get(_task_named(arguments[1:]))):
         module = _module(judge)
@@ -139,6 +155,12 @@ def _task_named(words: Sequence[str]) -> str:
         except (OSError, ValueError):
             continue
     return ""
+
+
+def _kinds(verb: str) -> str:
+    lines = [f"usage: recurra {verb} KIND ...", ""]
+    lines += [f"  {kind:<10}{about}" for kind, (_, about) in KINDS[verb].items()]
+    return "\n".join([*lines, "", f"recurra {verb} KIND --help says more."])
 
 
 def _overview() -> str:

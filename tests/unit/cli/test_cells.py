@@ -97,4 +97,10 @@ def test_help_names_every_verb(recurra: Recurra) -> None:
     for verb in ("cells", "train", "generate", "eval", "report", "demo"):
         assert f"\n  {verb} " in shown
         assert recurra(verb, "--help").out.startswith(f"usage: recurra {verb}")
+    kinds = recurra("train", "--help").out
+    for kind in ("text", "task", "forecast", "classify", "events", "anomaly"):
+        assert f"\n  {kind} " in kinds
+        assert f"recurra train {kind}" in kinds
+    nothing = recurra("train")
+    assert (nothing.code, nothing.out, nothing.err) == (2, "", kinds)
     assert recurra("--version").out.startswith("recurra ")

@@ -33,13 +33,12 @@ def gradient_part(cases: Sequence[Case]) -> Part:
         for name, curve in _shown(felt, cases).items():
             back.append(Line(case.called(name, cases), range(len(curve)), curve.tolist()))
         for name, values in _shown(by_time, cases).items():
-            with np.errstate(invalid="ignore"):
-                mean = np.nanmean(values, 0)
+            mean = _over_rows(values)
             along.append(Line(case.called(name, cases), range(len(mean)), mean.tolist()))
         numbers[case.name] = {
             "by_distance": {name: curve.tolist() for name, curve in felt.items()},
             "half_life": {name: half_life(curve) for name, curve in felt.items()},
-            "by_time": {name: np.nanmean(values, 0).tolist() for name, values in by_time.items()},
+            "by_time": {name: _over_rows(values).tolist() for name, values in by_time.items()},
         }
     if not back:
         return Part([], numbers)
@@ -62,6 +61,12 @@ def gradient_part(cases: Sequence[Case]) -> Part:
         ),
     ]
     return Part(figures, numbers)
+
+
+def _over_rows(values: Any) -> Any:
+    """The mean (T,) of (B, T) over the rows that have a step; NaN where none has."""
+    counts = (~np.isnan(values)).sum(0)
+    return np.divide(np.nansum(values, 0), counts, out=np.full(counts.shape, np.nan), where=counts > 0)
 
 
 def _shown(curves: dict[str, Any], cases: Sequence[Case]) -> dict[str, Any]:

@@ -123,10 +123,10 @@ def answer_bits(logits: Tensor, batch: Batch) -> tuple[Tensor, int]:
 
 
 def answer_losses(logits: Tensor, y: Tensor) -> Tensor:
-    """The same step by step (B, T), 0 before the answer."""
-    answer = logits[:, logits.shape[1] - y.shape[1] :]
-    each = functional.binary_cross_entropy_with_logits(answer, y, reduction="none").sum(-1)
-    return functional.pad(each, (logits.shape[1] - y.shape[1], 0))
+    """The same step by step (B, T), 0 before the answer and where y is NaN."""
+    wanted = functional.pad(y, (0, 0, logits.shape[1] - y.shape[1], 0), value=torch.nan)
+    each = functional.binary_cross_entropy_with_logits(logits, wanted.nan_to_num(), reduction="none")
+    return each.masked_fill(wanted.isnan(), 0).sum(-1)
 
 
 def _problem(

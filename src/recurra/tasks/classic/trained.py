@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from recurra.base.errors import DataError, message
 from recurra.base.rng import Streams
@@ -60,12 +61,12 @@ class ClassicRun:
             fact = f"draws its own sequences and reads no files, got {', '.join(map(str, data))}"
             raise DataError(message(f"task {self.task.name}", fact, hint="leave them out."))
         batch = self.problem.examples.map(lambda tensor: tensor[:rows])
-        names = self._step_names(batch)
+        targets, names = _asked(batch), self._step_names(batch)
         one = Subject(
             name=self.folder.resolve().name if self.folder else self.task.name,
             model=self.model,
             inputs=batch.x,
-            targets=_asked(batch),
+            targets=targets,
             losses=self.problem.losses,
             lengths=batch.lengths,
             steps=names,
@@ -73,7 +74,7 @@ class ClassicRun:
             lead=self.task.title[:1].upper() + self.task.title[1:] + ".",
         )
         # A single answer stands at the end of the sequence, which must then not be cut.
-        return one if batch.y.dim() < 2 or batch.y.shape[1] != batch.x.shape[1] else one.part(rows, steps)
+        return one if targets.dim() < 2 or targets.shape[1] != batch.x.shape[1] else one.part(rows, steps)
 
     def _step_names(self, batch: Batch) -> list[list[str]]:
         """Each step by its symbol, where the input is one of several."""
@@ -96,8 +97,10 @@ def load(folder: Path | str) -> ClassicRun:
 
 
 def _asked(batch: Batch) -> Any:
-    """The targets, with nothing asked on the padding."""
+    """The targets, with nothing asked on the padding, nor before an answer that stands at the end."""
     y = batch.y
+    if y.dim() == 3 and y.shape[1] < batch.x.shape[1]:
+        return functional.pad(y, (0, 0, batch.x.shape[1] - y.shape[1], 0), value=torch.nan)
     if batch.lengths is None or y.dim() < 2 or y.shape[1] != batch.x.shape[1]:
         return y
     padding = ~valid_mask(batch.lengths, y.shape[1])
