@@ -80,8 +80,9 @@ def amount(values: list[float], words: str, exact: bool) -> str:
 def line(name: str, row: Row) -> str:
     """One line of the table."""
     task, found = TASKS[row.task], [one for one in measured(name) if one["seed"] in row.numbers()]
+    command = f"`{row.run}`" + (f" ({row.note})" if row.note else "")
     if not found:
-        raise ConfigError(message(f"row {name}", "was not measured", hint=f"--run {name}"))
+        return f"| {command} |  | not measured yet: `table.py --run {name}` |  |  | {row.published} |  |"
     solved = [one for one in found if one["solved"]]
     outcome = f"{len(solved)} of {len(found)}"
     parts = [f"**{outcome}**" if len(solved) == len(found) else outcome]
@@ -98,7 +99,6 @@ def line(name: str, row: Row) -> str:
         until = f"{statistics.median(spent):,.0f}"
     if len(spent) > 1 and spent[0] != spent[-1]:
         until += f", {statistics.mean(spent):,.0f}, {spent[0]:,} to {spent[-1]:,}"
-    command = f"`{row.run}`" + (f" ({row.note})" if row.note else "")
     seconds = f"{statistics.median(one['seconds'] for one in found):.0f}"
     at = ", ".join(sorted({one["commit"] for one in found if one.get("commit")})) or "earlier"
     if any(not one.get("commit") for one in found) and at != "earlier":

@@ -40,6 +40,7 @@ def test_what_was_measured_is_what_the_row_says():
             iterations=int(named["--iterations"]) if "--iterations" in named else None,
         )
         lines = (_FOLDER / "measured" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+        assert lines, name
         for found in map(json.loads, lines):
             assert found["task"] == task, name
             assert (found["cell"], found["hidden"]) == (settings.cell, settings.hidden), name

@@ -100,8 +100,7 @@ def _case(folder: str, arguments: argparse.Namespace) -> Case:
 
     trained = load(folder)
     if not isinstance(trained, Inspectable):
-        fact = f"a {type(trained).__name__} has nothing to be looked at by"
-        raise ConfigError(message(str(folder), fact, hint="a run with a trained recurrent net can be inspected."))
+        raise ConfigError(message(str(folder), "there is no trained recurrent net in this run to look into"))
     subject = trained.subject(arguments.data, rows=arguments.rows, steps=arguments.steps)
     logs = [Path(folder) / f"{name}.jsonl" for name in ("metrics", "events")]
     metrics, events = (read_lines(path) if path.exists() else [] for path in logs)
