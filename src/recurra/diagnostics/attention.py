@@ -1,6 +1,8 @@
-"""Where attention looks: the weights of every attention layer of a model, caught while it runs."""
+"""Where attention looks: the weights of every attention layer and memory head of a model, caught while it runs."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,9 +11,10 @@ from torch import Tensor, nn
 
 from recurra.diagnostics.subject import Subject
 from recurra.layers.attention import Attention, AttentionPooling
+from recurra.layers.memory import NTM
 from recurra.layers.monotonic import MonotonicAttention
 
-__all__ = ["attention_maps"]
+__all__ = ["addressing_maps", "attention_maps"]
 
 _KINDS = (Attention, AttentionPooling, MonotonicAttention)
 
@@ -35,6 +38,36 @@ def attention_maps(subject: Subject) -> dict[str, NDArray[np.float64]]:
         for hook in hooks:
             hook.remove()
     return {path: torch.cat(parts, 1).double().cpu().numpy() for path, parts in caught.items() if parts}
+
+
+def addressing_maps(subject: Subject) -> dict[str, NDArray[np.float64]]:
+    """Where every head of a neural Turing machine is at each step, (B, T, N) over its N places, by its name.
+
+    Writing heads come first, as in the pictures of Graves et al. 2014. Empty for a model without such a memory.
+    """
+    caught: dict[str, NDArray[np.float64]] = {}
+    hooks = []
+    for path, layer in subject.model.named_modules():
+        if isinstance(layer, NTM):
+            hooks.append(layer.register_forward_pre_hook(_follow(layer, caught, f"{path} " if path else "")))
+    try:
+        with torch.no_grad():
+            subject.outputs(subject.x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return caught
+
+
+def _follow(layer: NTM, caught: dict[str, NDArray[np.float64]], prefix: str):  # noqa: ANN202 - the type of a hook is torch's
+    def hook(_: nn.Module, given: tuple[Any, ...]) -> None:
+        heads = layer.trace(*given[:2])[1].weights.double().cpu().numpy()
+        reading, all_heads = layer.sizes.reading, layer.sizes.heads
+        for head in (*range(reading, all_heads), *range(reading)):
+            verb, number = ("reads", head) if head < reading else ("writes", head - reading)
+            caught[f"{prefix}head {number} {verb}"] = heads[:, :, head]
+
+    return hook
 
 
 def _catch(kept: list[Tensor]):  # noqa: ANN202 - the type of a hook is torch's

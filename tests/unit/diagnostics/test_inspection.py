@@ -6,6 +6,7 @@ import json
 import math
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from recurra.base.errors import ShapeError, UnknownName
 from recurra.cli.inspect import PARTS as NAMED_BY_THE_COMMAND
+from recurra.diagnostics.attention import addressing_maps
 from recurra.diagnostics.coloured import coloured_text
 from recurra.diagnostics.history import Moment
 from recurra.diagnostics.inspection import PARTS, Case, inspect
@@ -24,6 +26,7 @@ from recurra.diagnostics.subject import Subject
 from recurra.diagnostics.triangle import SaliencyMap, saliency_chart
 from recurra.layers import Recurrent
 from recurra.layers.attention import AttentionPooling
+from recurra.layers.memory import NTM
 
 NS = "{http://www.w3.org/2000/svg}"
 
@@ -102,6 +105,38 @@ def test_ragged_rows_and_one_answer_a_sequence() -> None:
     weights = np.array(found.numbers["attention"]["run"]["pool"])
     assert weights.shape == (1, 30), "the longest row is shown"
     np.testing.assert_allclose(weights.sum(), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("controller", ["feedforward", "lstm"])
+def test_the_heads_of_a_memory_are_where_the_machine_says(controller: str) -> None:
+    model = NTM(3, 8, 4, locations=12, width=5, read_heads=2, controller=controller)
+    machine = Subject(
+        name="run",
+        model=model,
+        inputs=torch.randn(2, 9, 3),
+        targets=torch.zeros(2, 9, 4),
+        losses=lambda y, t: (y - t).pow(2).sum(-1),
+    )
+    _, trace = model.trace(machine.x)
+    maps = addressing_maps(machine)
+    assert list(maps) == ["head 0 writes", "head 0 reads", "head 1 reads"]
+    for name, head in zip(maps, (2, 0, 1), strict=True):
+        np.testing.assert_array_equal(maps[name], trace.weights[:, :, head].double().numpy())
+    case = Case(machine)
+    found = inspect([case], only=["attention"])
+    check(found.figures)
+    (figure,) = found.figures["attention"]
+    assert all(name in figure.chart for name in maps)
+    heads = found.numbers["attention"]["run"]["heads"]
+    first = heads["first_place"]
+    for name, weights in maps.items():
+        shown = np.array(heads[name])
+        np.testing.assert_allclose(shown, weights[case.row, :, first : first + shown.shape[1]], atol=1e-4)
+    assert not addressing_maps(subject("lstm"))
+    beside = inspect([Case(machine), Case(replace(machine, name="other"))], only=["attention"])
+    assert [figure.title for figure in beside.figures["attention"]] == [
+        f"Where the heads are: {n}" for n in ("run", "other")
+    ]
 
 
 def test_two_beside_each_other_share_their_charts() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from recurra.diagnostics.attention import attention_maps
+from recurra.diagnostics.attention import addressing_maps, attention_maps
 from recurra.diagnostics.chart import Axis, Line, line_chart
 from recurra.diagnostics.coloured import coloured_text
 from recurra.diagnostics.inspection.case import Case, Part
@@ -20,6 +20,7 @@ from recurra.diagnostics.triangle import SaliencyMap, saliency_chart
 __all__ = ["attention_part", "attribution_part", "saliency_part"]
 
 _STEPS, _BACK = 40, 60
+_HEAD_STEPS, _USED = 160, 0.3
 _PROBES, _EXACT = 16, 10_000_000
 
 
@@ -113,7 +114,7 @@ def _escaped(text: str) -> str:
 
 
 def attention_part(cases: Sequence[Case]) -> Part:
-    """Where attention looks, in the first row."""
+    """Where attention looks, and where the heads of a memory are, in the first row."""
     figures: list[Figure] = []
     numbers: dict[str, Any] = {}
     for case in cases:
@@ -124,4 +125,33 @@ def attention_part(cases: Sequence[Case]) -> Part:
             title = "Attention" if len(cases) == 1 else f"Attention: {case.name}"
             told = "The lighter, the more of that memory step goes into the answer to that query."
             figures.append(Figure(title, panel_chart([panels]), told))
+        places = addressing_maps(case.stretch(_HEAD_STEPS))
+        if places:
+            figure, numbers[case.name]["heads"] = _heads(places, case.subject.unit)
+            figures.append(figure if len(cases) == 1 else figure._replace(title=f"{figure.title}: {case.name}"))
     return Part(figures, numbers)
+
+
+def _heads(maps: dict[str, Any], unit: str) -> tuple[Figure, dict[str, Any]]:
+    """Heads by place and step, writing ones left; only the places that are used, and a few around them."""
+    used = np.flatnonzero(np.max([weights[0].max(0) for weights in maps.values()], 0) > _USED)
+    wide = next(iter(maps.values())).shape[2]
+    low, high = (max(0, used[0] - 3), min(wide, used[-1] + 4)) if len(used) else (0, wide)
+    places = f"places {low} to {high - 1}"
+    columns = [
+        [
+            Panel(name, weights[0].T[low:high], unit, places, 0.0, 1.0)
+            for name, weights in maps.items()
+            if name.endswith(verb)
+        ]
+        for verb in ("writes", "reads")
+    ]
+    told = (
+        "The lighter, the more of a head's weight is on that place of the memory. Two lines that run side by side, one "
+    )
+    told += "after the other, are a copy: what was written step by step is read again in the same order."
+    numbers = {
+        "first_place": int(low),
+        **{name: weights[0, :, low:high].round(4).tolist() for name, weights in maps.items()},
+    }
+    return Figure("Where the heads are", panel_chart(columns, label="heads of the memory"), told), numbers
