@@ -119,6 +119,11 @@ def _run(arguments: list[str]) -> int:
         known = ", ".join(nearest(kind, kinds))
         print(f"recurra {verb}: nothing is called {kind!r}\n  There are: {known}.", file=sys.stderr)
         return REFUSED
+    named = [word for word in arguments[1:] if word in kinds]
+    if named and kind not in kinds and all(kinds[word][0] for word in named):
+        # Where options come first, only the verb's own parser can tell a kind from the value of an option.
+        print(f"recurra {verb}: {named[0]} comes before its options: recurra {verb} {named[0]} ...", file=sys.stderr)
+        return REFUSED
     own, _ = kinds.get(kind, ("", ""))
     module, typed = (_module(own), 2) if own else (_module(verb), 1)
     if verb == "eval" and (judge := EVALUATORS.get(_task_named(arguments[1:]))):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from recurra.diagnostics.subject import Subject
 from recurra.layers.attention import Attention, AttentionPooling
@@ -26,17 +28,14 @@ def attention_maps(subject: Subject) -> dict[str, NDArray[np.float64]]:
     model without attention.
     """
     caught: dict[str, list[Tensor]] = {}
-    hooks = []
-    for path, layer in subject.model.named_modules():
-        if isinstance(layer, _KINDS):
-            kept = caught.setdefault(path or type(layer).__name__, [])
-            hooks.append(layer.register_forward_hook(_catch(kept)))
-    try:
-        with torch.no_grad():
-            subject.outputs(subject.x)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    layers = {path: layer for path, layer in subject.model.named_modules() if isinstance(layer, _KINDS)}
+    _run(
+        subject,
+        [
+            layer.register_forward_hook(_catch(caught.setdefault(path or type(layer).__name__, [])))
+            for path, layer in layers.items()
+        ],
+    )
     return {path: torch.cat(parts, 1).double().cpu().numpy() for path, parts in caught.items() if parts}
 
 
@@ -45,27 +44,39 @@ def addressing_maps(subject: Subject) -> dict[str, NDArray[np.float64]]:
 
     Writing heads come first, as in the pictures of Graves et al. 2014. Empty for a model without such a memory.
     """
-    caught: dict[str, NDArray[np.float64]] = {}
-    hooks = []
-    for path, layer in subject.model.named_modules():
-        if isinstance(layer, NTM):
-            hooks.append(layer.register_forward_pre_hook(_follow(layer, caught, f"{path} " if path else "")))
+    caught: dict[str, list[Tensor]] = {}
+    machines = {path: layer for path, layer in subject.model.named_modules() if isinstance(layer, NTM)}
+    _run(
+        subject,
+        [
+            layer.register_forward_pre_hook(_follow(layer, caught.setdefault(path, [])))
+            for path, layer in machines.items()
+        ],
+    )
+    found: dict[str, NDArray[np.float64]] = {}
+    for path, parts in caught.items():
+        if not parts:
+            continue
+        weights, reading = torch.cat(parts, 1).double().cpu().numpy(), machines[path].sizes.reading
+        for head in (*range(reading, weights.shape[2]), *range(reading)):
+            verb, number = ("reads", head) if head < reading else ("writes", head - reading)
+            found[f"{path} head {number} {verb}".strip()] = weights[:, :, head]
+    return found
+
+
+def _run(subject: Subject, hooks: Sequence[RemovableHandle]) -> None:
+    """Run the model over the example, once, and take the hooks out again."""
     try:
         with torch.no_grad():
             subject.outputs(subject.x)
     finally:
         for hook in hooks:
             hook.remove()
-    return caught
 
 
-def _follow(layer: NTM, caught: dict[str, NDArray[np.float64]], prefix: str):  # noqa: ANN202 - the type of a hook is torch's
+def _follow(layer: NTM, kept: list[Tensor]):  # noqa: ANN202 - the type of a hook is torch's
     def hook(_: nn.Module, given: tuple[Any, ...]) -> None:
-        heads = layer.trace(*given[:2])[1].weights.double().cpu().numpy()
-        reading, all_heads = layer.sizes.reading, layer.sizes.heads
-        for head in (*range(reading, all_heads), *range(reading)):
-            verb, number = ("reads", head) if head < reading else ("writes", head - reading)
-            caught[f"{prefix}head {number} {verb}"] = heads[:, :, head]
+        kept.append(layer.trace(*given[:2])[1].weights)
 
     return hook
 

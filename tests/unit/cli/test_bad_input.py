@@ -190,6 +190,7 @@ def test_sampling_options_out_of_range(recurra: Recurra, trained: Path, words: t
 def test_unknown_verbs_and_options(recurra: Recurra) -> None:
     refused(recurra("trian"), "no command is called 'trian'", "There are: train")
     refused(recurra("train", "forcast", "x.csv"), "nothing is called 'forcast'", "There are: forecast")
+    refused(recurra("train", "--out", "x", "forecast", "x.csv"), "recurra train forecast ...", "before its options")
     refused(recurra("train", "text", "--out", "x", "--hiden", "3"), "unrecognized arguments: --hiden 3", "--help")
     refused(recurra("train", "images", "--out", "x"), "nothing is called 'images'")
 

@@ -147,9 +147,9 @@ def _heads(maps: dict[str, Any], unit: str) -> tuple[Figure, dict[str, Any]]:
         for verb in ("writes", "reads")
     ]
     told = (
-        "The lighter, the more of a head's weight is on that place of the memory. Two lines that run side by side, one "
+        "The lighter, the more of a head's weight is on that place of the memory. Two lines that run side by side, "
+        "one after the other, are a copy: what was written step by step is read again in the same order."
     )
-    told += "after the other, are a copy: what was written step by step is read again in the same order."
     numbers = {
         "first_place": int(low),
         **{name: weights[0, :, low:high].round(4).tolist() for name, weights in maps.items()},
