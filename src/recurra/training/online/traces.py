@@ -23,16 +23,30 @@ from recurra.training.online.steps import Memory, Steps, masked, values
 __all__ = ["Traces"]
 
 
+# Traces whose additions are made ready at once: more steps for a small layer, one for a large layer.
+_AHEAD = 1 << 20
+
+
 class _Group(NamedTuple):
-    """Slots with one operand: their traces are one tensor (states, B, slots, H, columns)."""
+    """Slots with one operand: their traces are slots times columns neighbours from `begin`."""
 
     operand: Expr | None
     indices: tuple[int, ...]
     slots: tuple[Slot, ...]
+    columns: int
+    begin: int
+
+    @property
+    def end(self) -> int:
+        """Behind the last of its traces."""
+        return self.begin + len(self.slots) * self.columns
 
 
 class Traces:
-    """The diagonal form of the influence matrix, for a cell that is `local`."""
+    """The diagonal form of the influence matrix, for a cell that is `local`: one tensor (B, states, H, weights a unit).
+
+    Behind the weights stand the learned initial states, where there are any.
+    """
 
     def __init__(self, partials: Partials, sizes: dict[str, int], kind: Literal["exact", "snap1", "eprop"]) -> None:
         self.partials, self.initial = partials, partials.initial
@@ -42,58 +56,66 @@ class Traces:
         operands: dict[Expr | None, list[int]] = {}
         for index, slot in enumerate(partials.slots):
             operands.setdefault(slot.operand, []).append(index)
-        slots = partials.slots
-        self.groups = [
-            _Group(operand, tuple(found), tuple(slots[index] for index in found)) for operand, found in operands.items()
-        ]
-        self.columns = [
-            1 if group.operand is None else sizes[partials.params[group.slots[0].name][1]] for group in self.groups
-        ]
+        self.groups: list[_Group] = []
+        self.weights = 0
+        for operand, found in operands.items():
+            slots = tuple(partials.slots[index] for index in found)
+            columns = 1 if operand is None else sizes[partials.params[slots[0].name][1]]
+            self.groups.append(_Group(operand, tuple(found), slots, columns, self.weights))
+            self.weights = self.groups[-1].end
         self.flows = dict(partials.local_states)
         if kind == "snap1":
             for pair, part in partials.local_products.items():
                 self.flows[pair] = self.flows[pair] + part if pair in self.flows else part
-        # A state that no state reads is made anew each step; its trace need not be kept.
+        # What a state that no state reads had is made anew each step, and never looked at again.
         self.read = [i for i, state in enumerate(self.states) if any(source == state for _, source in self.flows)]
 
     def fresh(self, rows: int, like: Tensor) -> Memory:
         """No parameter has touched an initial state but its own: a learned one has an influence of 1 on itself."""
         count = len(self.states)
-        kept = [
-            like.new_zeros(rows, count, len(group.slots), self.width, columns)
-            for group, columns in zip(self.groups, self.columns, strict=True)
-        ]
+        kept = like.new_zeros(rows, count, self.width, self.weights + (count if self.initial else 0))
         if self.initial:
-            start = torch.eye(count, dtype=like.dtype, device=like.device)
-            kept.append(start[None, :, :, None, None].expand(rows, count, count, self.width, 1).contiguous())
-        return tuple(kept)
+            for i in range(count):
+                kept[:, i, :, self.weights + i] = 1
+        return (kept,)
 
     def sweep(self, memory: Memory, steps: Steps, signal: Tensor) -> tuple[Memory, dict[str, Tensor]]:
-        """Forward through the steps, one multiplication and one addition per weight."""
+        """Forward through the steps, one multiplication and one addition per weight and state that is read."""
         moments, rows = signal.shape[:2]
         flows, outer, operands = self._coefficients(steps, moments, rows)
-        kept = list(memory)
-        start = self.fresh(rows, signal) if steps.restarts is not None else ()
-        sums = [signal.new_zeros(part.shape[2:]) for part in kept]
-        for t in range(moments):
-            if steps.restarts is not None and bool(steps.restarts[t].any()):
-                kept = [masked(new, old, steps.restarts[t]) for new, old in zip(start, kept, strict=True)]
-            valid = None if steps.valid is None else steps.valid[t]
-            for index, old in enumerate(kept):
-                new = torch.zeros_like(old)
-                for (i, j), factor in flows.items():
-                    new[:, i].addcmul_(factor[t][:, None, :, None], old[:, j])
-                if index < len(self.groups):
-                    for (i, place), factor in outer[index].items():
-                        new[:, i, place].addcmul_(factor[t].unsqueeze(-1), operands[index][t].unsqueeze(-2))
-                kept[index] = new = masked(new, old, valid)
-                sums[index] += torch.einsum("bh,bghc->ghc", signal[t], new[:, self.output])
-        return tuple(kept), self._named(sums)
+        (old,) = memory
+        restarting = [] if steps.restarts is None else steps.restarts.any(1).tolist()
+        (start,) = self.fresh(rows, signal) if any(restarting) else (None,)
+        total = signal.new_zeros(old.shape[2:])
+        ahead = max(1, _AHEAD // max(1, old.numel()))
+        for begin in range(0, moments, ahead):
+            end = min(begin + ahead, moments)
+            coming = self._added(outer, operands, begin, end, old)
+            factors = {j: factor[begin:end].unbind() for j, factor in flows.items()}
+            for t, new in enumerate(coming.unbind(), begin):
+                if start is not None and steps.restarts is not None and restarting[t]:
+                    old = masked(start, old, steps.restarts[t])
+                for j, factor in factors.items():
+                    new.addcmul_(factor[t - begin], old[:, j : j + 1])
+                if steps.valid is not None:
+                    new.copy_(masked(new, old, steps.valid[t]))
+                old = new
+            total += torch.einsum("nbh,nbhw->hw", signal[begin:end], coming[:, :, self.output])
+        # Its own memory: not all the steps that were made ready with it.
+        return (old.clone(),), self._named(total)
+
+    def _added(self, outer: list[Tensor], operands: list[Tensor], begin: int, end: int, like: Tensor) -> Tensor:
+        """What each step adds by itself, ds'_i/dp v, (n, *like)."""
+        found = like.new_zeros(end - begin, *like.shape)
+        for group, factor, operand in zip(self.groups, outer, operands, strict=True):
+            part = found[..., group.begin : group.end].unflatten(-1, (len(group.slots), group.columns))
+            torch.mul(factor[begin:end].unsqueeze(-1), operand[begin:end, :, None, None, None], out=part)
+        return found
 
     def _coefficients(
         self, steps: Steps, moments: int, rows: int
-    ) -> tuple[dict[tuple[int, int], Tensor], list[dict[tuple[int, int], Tensor]], list[Tensor]]:
-        """D_ij, ds'_i/dp and v at all steps, each (n, B, size)."""
+    ) -> tuple[dict[int, Tensor], list[Tensor], list[Tensor]]:
+        """At all n steps: D_ij by j (n, B, i, H, 1); by group ds'_i/dp (n, B, i, H, slots) and v (n, B, columns)."""
         partials, place = self.partials, {state: i for i, state in enumerate(self.states)}
         leaves = steps.leaves(partials)
         for name in {slot.name for slot in partials.slots if slot.operand is not None}:
@@ -104,31 +126,32 @@ class Traces:
         keys = [*self.flows, *partials.local_slots]
         roots = [*self.flows.values(), *partials.local_slots.values()]
         found = dict(zip(keys, values(roots, leaves, [spread] * len(roots)), strict=True))
-        flows = {(place[i], place[j]): found[i, j] for i, j in self.flows}
-        outer = [
-            {
-                (place[state], group.indices.index(slot)): found[state, slot]
-                for state, slot in partials.local_slots
-                if slot in group.indices
-            }
-            for group in self.groups
-        ]
+        like = steps.x
+        flows = {j: like.new_zeros(moments, rows, len(self.states), self.width, 1) for j in self.read}
+        for i, j in self.flows:
+            flows[place[j]][:, :, place[i], :, 0] = found[i, j]
+        outer = [like.new_zeros(moments, rows, len(self.states), self.width, len(group.slots)) for group in self.groups]
+        for state, slot in partials.local_slots:
+            for group, factor in zip(self.groups, outer, strict=True):
+                if slot in group.indices:
+                    factor[:, :, place[state], :, group.indices.index(slot)] = found[state, slot]
         operands = [
             signal_like(leaves, moments, rows)
             if group.operand is None
-            else values([group.operand], leaves, [(moments, rows, columns)])[0]
-            for group, columns in zip(self.groups, self.columns, strict=True)
+            else values([group.operand], leaves, [(moments, rows, group.columns)])[0]
+            for group in self.groups
         ]
         return flows, outer, operands
 
-    def _named(self, sums: list[Tensor]) -> dict[str, Tensor]:
+    def _named(self, total: Tensor) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
-        for group, total in zip(self.groups, sums, strict=False):
-            for slot, part in zip(group.slots, total, strict=True):
+        for group in self.groups:
+            parts = total[:, group.begin : group.end].unflatten(1, (len(group.slots), group.columns))
+            for slot, part in zip(group.slots, parts.unbind(1), strict=True):
                 part = part.squeeze(-1) if slot.operand is None else part
                 found[slot.name] = found[slot.name] + part if slot.name in found else part
         if self.initial:
-            found |= {f"initial.{state}": part.squeeze(-1) for state, part in zip(self.states, sums[-1], strict=True)}
+            found |= {f"initial.{state}": total[:, self.weights + i] for i, state in enumerate(self.states)}
         return found
 
 
