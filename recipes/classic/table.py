@@ -1,16 +1,19 @@
-"""The table of RESULTS.md from what was measured; with --run, measure what is missing first.
+"""The tables of RESULTS.md and of the how-to page on compare, from what was measured; with --run, measure first.
 
-    python recipes/classic/table.py                       # write the table; with --check, only say whether it is right
-    python recipes/classic/table.py --run xor letters     # these rows, then the table
+    python recipes/classic/table.py                       # write the tables; with --check, only say if they are right
+    python recipes/classic/table.py --run xor letters     # these rows, then the tables
     python recipes/classic/table.py --run --fresh         # all rows, from the beginning
+    python recipes/classic/table.py --chorales FILE       # take what `recurra compare chorales ... --json` printed
 
 The rows stand in rows.toml, their measurements in measured/NAME.jsonl, one line a seed. With --fresh what was measured
-is replaced, seed by seed, unless it was measured at this very commit, so that a stopped command continues.
+is replaced, seed by seed, unless it was measured at this very commit, so that a stopped command continues. What a run
+of repeat-copy copies by length is measured by repeat_copy.py.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
 import statistics
 import sys
@@ -20,12 +23,25 @@ from typing import Any
 import msgspec
 import seeds as runner
 
-from recurra.base.errors import ConfigError, RecurraError, message
+from recurra.base.errors import ConfigError, DataError, RecurraError, message
 from recurra.base.files import write_text
 from recurra.tasks.classic import TASKS
 
 HERE = Path(__file__).parent
-BEGIN, END = "<!-- table.py -->", "<!-- /table.py -->"
+RESULTS, COMPARE = HERE / "RESULTS.md", HERE.parents[1] / "docs" / "how-to" / "compare.md"
+LENGTHS, CHORALES = HERE / "measured" / "repeat-copy-lengths.jsonl", HERE / "measured" / "compare-chorales.json"
+GREFF = {
+    "peephole_lstm": "V, vanilla",
+    "lstm": "NP",
+    "coupled_peephole_lstm": "CIFG",
+    "no_output_activation_lstm": "NOAF",
+    "no_forget_gate_lstm": "NFG",
+    "no_input_gate_lstm": "NIG",
+    "no_input_activation_lstm": "NIAF",
+    "no_output_gate_lstm": "NOG",
+    "full_recurrence_lstm": "FGR",
+}
+"""What Greff et al. 2017 call our cells."""
 
 
 class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -116,13 +132,68 @@ def table() -> str:
     return "\n".join([head, *(line(name, row) for name, row in rows().items())])
 
 
-def rewritten(text: str) -> str:
-    """RESULTS.md with the table of today."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ConfigError(message("RESULTS.md", f"needs the lines {BEGIN} and {END}"))
-    return f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}"
+def lengths_table() -> str:
+    """What the runs of repeat-copy copy, one line a seed."""
+    head = (
+        "| seed | bits a sequence: mean, median | cost more than 1 bit | with an all-zero vector: share, bits | "
+        "others | bits at 10 x 10 | 12 x 10 | 10 x 12 |\n|---|---|---|---|---|---|---|---|"
+    )
+    made = [head]
+    for found in runner.written(LENGTHS):
+        place = {end: i for i, end in enumerate(found["ends"])}
+        corners = [found["grid"][place[length]][place[repeats]] for length, repeats in ((10, 10), (12, 10), (10, 12))]
+        made.append(
+            f"| {found['seed']} | {found['mean']:.2g}, {found['median']:.2g} | {found['over_1_bit']:.2%} | "
+            f"{found['zero_vector']:.1%}, {found['with_zero_vector']:.3g} | {found['without_zero_vector']:.2g} | "
+            + " | ".join(f"{corner:.3g}" for corner in corners)
+            + " |"
+        )
+    return "\n".join(made)
+
+
+def chorales_table() -> str:
+    """The variants of the LSTM on the chorales, best first."""
+    made = [
+        "| cell | Greff's name | units | parameters | rate | nats a frame, test | sd | best | worst | p |\n"
+        "|---|---|---|---|---|---|---|---|---|---|"
+    ]
+    for place, row in enumerate(json.loads(CHORALES.read_text(encoding="utf-8"))):
+        mean = f"{row['mean']:.3f}" if place else f"**{row['mean']:.3f}**"
+        p = "" if row["p"] is None else f"{row['p']:.4f}"
+        made.append(
+            f"| {row['cell']} | {GREFF[row['cell']]} | {row['hidden']} | {row['parameters']:,} | {row['rate']:.3f} | "
+            f"{mean} | {row['spread']:.3f} | {row['best']:.3f} | {row['worst']:.3f} | {p} |"
+        )
+    return "\n".join(made)
+
+
+def take_chorales(path: Path) -> None:
+    """Keep the rows that `recurra compare ... --json` printed; DataError where the file is not that."""
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+        if unknown := {row["cell"] for row in rows} - GREFF.keys():
+            raise DataError(message(str(path), f"has cells that Greff et al. did not compare: {', '.join(unknown)}"))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(message(str(path), f"is not what recurra compare --json prints: {error!r}")) from None
+    write_text(CHORALES, json.dumps(rows, indent=1) + "\n")
+
+
+SECTIONS = ((RESULTS, "rows", table), (RESULTS, "lengths", lengths_table), (COMPARE, "chorales", chorales_table))
+"""The pages, the names of the tables there, and what makes them."""
+
+
+def rewritten(text: str, path: Path) -> str:
+    """A page with its tables of today."""
+    for page, name, made in SECTIONS:
+        if page != path:
+            continue
+        marks = f"<!-- table.py {name} -->", f"<!-- /table.py {name} -->"
+        before, begin, rest = text.partition(marks[0])
+        _, end, after = rest.partition(marks[1])
+        if not begin or not end:
+            raise ConfigError(message(path.name, f"needs the lines {marks[0]} and {marks[1]}"))
+        text = f"{before}{begin}\n\n{made()}\n\n{end}{after}"
+    return text
 
 
 def measure(name: str, row: Row, fresh: bool, keep: Path | None) -> int:
@@ -135,12 +206,13 @@ def measure(name: str, row: Row, fresh: bool, keep: Path | None) -> int:
 
 
 def main() -> int:
-    """Measure what is asked for, write the table."""
+    """Measure what is asked for, write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", nargs="*", metavar="NAME", help="rows to measure; without a name all")
     parser.add_argument("--fresh", action="store_true", help="also what was measured at another commit")
     parser.add_argument("--keep", type=Path, help="a folder of run folders")
-    parser.add_argument("--check", action="store_true", help="write nothing; status 1 where the table is another one")
+    parser.add_argument("--check", action="store_true", help="write nothing; status 1 where a table is another one")
+    parser.add_argument("--chorales", type=Path, metavar="FILE", help="the output of recurra compare chorales --json")
     options = parser.parse_args()
     try:
         known = rows()
@@ -151,12 +223,17 @@ def main() -> int:
             status = measure(name, known[name], options.fresh, options.keep)
             if status:
                 return status
-        results = HERE / "RESULTS.md"
-        old = results.read_text(encoding="utf-8")
-        new = rewritten(old)
+        if options.chorales:
+            take_chorales(options.chorales)
+        changed = False
+        for path in (RESULTS, COMPARE):
+            old = path.read_text(encoding="utf-8")
+            new = rewritten(old, path)
+            if new != old and not options.check:
+                write_text(path, new)
+            changed = changed or new != old
         if options.check:
-            return int(new != old)
-        write_text(results, new)
+            return int(changed)
     except RecurraError as error:
         print(f"table.py: {error}", file=sys.stderr)
         return 2
