@@ -91,6 +91,8 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _case(folder: str, arguments: argparse.Namespace) -> Case:
+    from dataclasses import replace
+
     from recurra.base.errors import ConfigError, message
     from recurra.diagnostics.history import read_spectra
     from recurra.diagnostics.inspection import Case
@@ -101,7 +103,8 @@ def _case(folder: str, arguments: argparse.Namespace) -> Case:
     trained = load(folder)
     if not isinstance(trained, Inspectable):
         raise ConfigError(message(str(folder), "there is no trained recurrent net in this run to look into"))
-    subject = trained.subject(arguments.data, rows=arguments.rows, steps=arguments.steps)
+    found = trained.subject(arguments.data, rows=arguments.rows, steps=arguments.steps)
+    subject = replace(found, name=Path(folder).resolve().name)
     logs = [Path(folder) / f"{name}.jsonl" for name in ("metrics", "events")]
     metrics, events = (read_lines(path) if path.exists() else [] for path in logs)
     return Case(subject, metrics, events, read_spectra(Path(folder)))

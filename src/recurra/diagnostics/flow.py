@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from recurra.base import state as states
 from recurra.base.errors import ShapeError, message
-from recurra.diagnostics.observe import observe
+from recurra.diagnostics.observe import Track, observe
 from recurra.diagnostics.subject import Subject
 
 __all__ = ["felt_by_distance", "gradient_by_distance", "gradient_by_time", "gradient_norms", "named_leaves"]
@@ -126,39 +126,47 @@ def felt_by_distance(subject: Subject, *, distance: int = 64, losses: int = 16) 
     """||dL_t/ds_(t-k)|| for k = 0 ... `distance`, averaged over steps t and rows: (distance + 1,) by `layer 0 h`, ...
 
     `gradient_by_distance` for any subject; units that read backwards are left out. losses: over how many steps t that
-    have a loss and `distance` steps before them, evenly spread. Where the example is shorter, so is the curve.
+    have a loss and `distance` steps before them, evenly spread. Where the example is shorter, so is the curve. A unit
+    with steps of its own (a decoder) is counted back from the last of them, and left out where each step has a loss.
     """
     seen = observe(subject, gradient=True)
-    tracks = [track for track in seen.tracks.values() if not track.backwards]
+    length = subject.inputs.shape[1]
+    once = seen.losses.shape[1] != length
+    tracks = [track for track in seen.tracks.values() if not track.backwards and (once or track.length == length)]
     if not tracks:
         return {}
     valid = min(subject.valid)
-    once = seen.losses.shape[1] != subject.inputs.shape[1]
     distance = min(distance, valid - 1)
     if once:
         # The answer is said at the end of a row; the columns of rows of other lengths are not the same step.
-        moments = [(0, [size - 1 for size in subject.valid])]
+        moments = [0]
     else:
-        columns = {int(t) for t in np.linspace(distance, valid - 1, num=max(1, min(losses, valid - distance)))}
-        moments = [(t, [t] * len(subject.valid)) for t in sorted(columns)]
-    sums = {f"{track.name} {state}": np.zeros(distance + 1) for track in tracks for state in track.unit.spec.states}
-    for column, ends in moments:
-        steps = sorted({end - k for end in ends for k in range(distance + 1)})
-        asked = [leaf for track in tracks for step in steps for leaf in track.after[step]]
+        moments = sorted({int(t) for t in np.linspace(distance, valid - 1, num=max(1, min(losses, valid - distance)))})
+    found: dict[str, NDArray[np.float64]] = {}
+    for column in moments:
+        asked: list[tuple[NDArray[np.float64], int, list[int], Tensor]] = []
+        for track in tracks:
+            ends = _ends(track, subject.valid, length) if once else [column] * len(subject.valid)
+            far = min(distance, track.length - 1)
+            for step in sorted({end - k for end in ends for k in range(far + 1) if end >= k}):
+                for state, leaf in zip(track.unit.spec.states, track.after[step], strict=True):
+                    asked.append((found.setdefault(f"{track.name} {state}", np.zeros(far + 1)), step, ends, leaf))
         # The loss of one step, or the one of the whole row.
         total = seen.losses[:, column].sum()
-        gradients = iter(torch.autograd.grad(total, asked, retain_graph=True, allow_unused=True))
-        for track in tracks:
-            for step in steps:
-                for state in track.unit.spec.states:
-                    gradient = next(gradients)
-                    if gradient is None:
-                        continue
-                    norms = gradient.norm(dim=1).tolist()
-                    for norm, end in zip(norms, ends, strict=True):
-                        if 0 <= end - step <= distance:
-                            sums[f"{track.name} {state}"][end - step] += norm / len(norms)
-    return {name: total / len(moments) for name, total in sums.items()}
+        leaves = [leaf for *_, leaf in asked]
+        gradients = torch.autograd.grad(total, leaves, retain_graph=True, allow_unused=True)
+        for (curve, step, ends, _), gradient in zip(asked, gradients, strict=True):
+            norms = [] if gradient is None else gradient.norm(dim=1).tolist()
+            for norm, end in zip(norms, ends, strict=False):
+                if 0 <= end - step < len(curve):
+                    curve[end - step] += norm / len(norms)
+    return {name: curve / len(moments) for name, curve in found.items()}
+
+
+def _ends(track: Track, valid: Sequence[int], length: int) -> list[int]:
+    """The last step of each row, in steps of this unit."""
+    sizes = valid if track.length == length else [track.size_of(row) for row in range(len(valid))]
+    return [size - 1 for size in sizes]
 
 
 def _with_grad(leaf: Tensor) -> Tensor:

@@ -73,13 +73,16 @@ def panel_chart(columns: Sequence[Sequence[Panel]], *, width: float = 760.0, lab
             parts += _panel(panel, values, left, top + _TOP, wide, high)
             top += _TOP + high + _BOTTOM
         tallest = max(tallest, top)
-    style = "text{font:12px system-ui,sans-serif;fill:currentColor}image{image-rendering:pixelated}.t{font-weight:600}"
+    # A page's styles are those of all its pictures: these reach no other.
+    style = (
+        ".panels text{font:12px system-ui,sans-serif;fill:currentColor}.panels image{image-rendering:pixelated}"
+        ".panels .t{font-weight:600}@media(prefers-color-scheme:dark){.panels{color:#ccc}}"
+    )
     name = html.escape(label or columns[0][0].title, quote=True)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {tallest:.0f}" '
-        f'width="{width:g}" height="{tallest:.0f}" role="img" aria-label="{name}" '
-        f'color="#444"><style>{style}@media(prefers-color-scheme:dark){{svg{{color:#ccc}}}}</style>'
-        f"{''.join(parts)}</svg>\n"
+        f'width="{width:g}" height="{tallest:.0f}" class="panels" role="img" aria-label="{name}" '
+        f'color="#444"><style>{style}</style>{"".join(parts)}</svg>\n'
     )
 
 

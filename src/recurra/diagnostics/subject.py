@@ -52,6 +52,8 @@ class Subject:
         names: of the K outputs: symbols, classes; numbers where it is empty.
         unit: what one step is called in a sentence: "character", "step", "hour".
         lead: one sentence about the run, for the head of a page.
+        by_step: whether the recurrent layers read the steps of x; where they read something else (channels), they are
+            not looked into.
 
     """
 
@@ -67,6 +69,7 @@ class Subject:
     names: Sequence[str] = ()
     unit: str = "step"
     lead: str = ""
+    by_step: bool = True
 
     def __post_init__(self) -> None:
         """Raise ShapeError or DataError where the example does not fit together."""
@@ -108,6 +111,8 @@ class Subject:
     @cached_property
     def layers(self) -> Mapping[str, Recurrent]:
         """The recurrent layers in the model by their path in it, in the order of the model; none in some models."""
+        if not self.by_step:
+            return {}
         return {name: part for name, part in self.model.named_modules() if isinstance(part, Recurrent)}
 
     @property

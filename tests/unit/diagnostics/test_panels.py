@@ -56,3 +56,10 @@ def test_what_cannot_be_drawn():
     with pytest.raises(ShapeError, match="every column needs a panel"):
         panel_chart([[]])
     assert "<image" in panel_chart([[Panel("nothing", [[float("inf")]])]])
+
+
+def test_its_style_reaches_no_other_picture_of_a_page():
+    (style,) = re.findall("<style>(.*)</style>", panel_chart([[Panel("p", [[1, 2]])]]))
+    rules = re.findall(r"([^{}]+)\{[^{}]*\}", style.replace("@media(prefers-color-scheme:dark){", ""))
+    assert rules
+    assert all(rule.startswith(".panels") for rule in rules)

@@ -61,11 +61,17 @@ class Case:
 
     def stretch(self, steps: int) -> Subject:
         """The first steps of that row; all of them (within reason) where the answer comes once."""
-        return self.subject.row(self.row).part(1, max(steps, _WHOLE) if self.once else steps)
+        return self.subject.row(self.row).part(1, self._enough(steps))
 
     def some(self, rows: int, steps: int) -> Subject:
         """The first rows, and of those as much as `stretch` gives."""
-        return self.subject.part(rows, max(steps, _WHOLE) if self.once else steps)
+        return self.subject.part(rows, self._enough(steps))
+
+    def _enough(self, steps: int) -> int:
+        """So many steps; of one answer a sequence its whole, which a net without recurrence may not do without."""
+        if not self.once:
+            return steps
+        return max(steps, _WHOLE) if self.subject.layers else self.subject.inputs.shape[1]
 
     @cached_property
     def seen(self) -> Observation:
@@ -84,6 +90,8 @@ class Case:
     @cached_property
     def exact_tracks(self) -> dict[str, Track]:
         """The units over that stretch; of a deep stack the first, a middle and the last layer."""
+        if not self.subject.layers:
+            return {}
         tracks = observe(self.exact).tracks
         names = list(tracks)
         if len(names) > _LAYERS:

@@ -26,16 +26,15 @@ def classify_subject(
 ) -> Subject:
     """The first member's net with the first `rows` cases of no more than `steps` steps, and their classes.
 
-    data: one file of cases; without any, that of training. Raises ConfigError for a net whose recurrence does not read
-    time steps, DataError where no case is short enough.
+    data: one file of cases; without any, that of training. A net without recurrence (fcn), or with one
+    that reads channels (lstm_fcn), is looked at from its inputs. Raises ConfigError for an echo state network,
+    DataError where no case is short enough.
     """
     net = cast("ClassifyNet", classifier.net.members[0] if isinstance(classifier.net, Members) else classifier.net)
     name = classifier.settings.model.name
-    if name in ("esn", "fcn") or (isinstance(net, LstmFcn) and net.length):
-        fact = f"there is no layer that reads one time step after the other and was trained in model {name!r}"
-        raise ConfigError(
-            message("classify", fact, hint="--model recurrent has one, and lstm_fcn without its shuffle.")
-        )
+    if name == "esn":
+        fact = "the reservoir of model 'esn' was not trained, and passes no gradient to its inputs"
+        raise ConfigError(message("classify", fact, hint="recurrent, lstm_fcn and fcn can be looked into."))
     if len(data) > 1:
         raise DataError(message("classify", f"one file of cases is looked at, got {len(data)}"))
     series = classifier.read(data[0] if data else None)
@@ -52,6 +51,7 @@ def classify_subject(
         losses=_losses,
         lengths=lengths,
         names=classifier.classes,
+        by_step=not (isinstance(net, LstmFcn) and net.length),
         lead=f"On {len(which)} cases, one answer each, one of {len(classifier.classes)} classes",
     )
 

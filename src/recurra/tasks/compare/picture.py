@@ -131,13 +131,14 @@ def _across(low: float, high: float, at, base: float, log: bool, label: str, lef
 
 def _svg(parts: Sequence[str], height: float, label: str) -> str:
     style = (
-        "text{font:12px system-ui,sans-serif;fill:currentColor}.n{opacity:.6}"
-        ".g{stroke:currentColor;stroke-opacity:.13;fill:none}.b{stroke:currentColor;stroke-opacity:.5;fill:none}"
-        "@media(prefers-color-scheme:dark){svg{color:#ccc}}"
+        ".compared text{font:12px system-ui,sans-serif;fill:currentColor}.compared .n{opacity:.6}"
+        ".compared .g{stroke:currentColor;stroke-opacity:.13;fill:none}"
+        ".compared .b{stroke:currentColor;stroke-opacity:.5;fill:none}"
+        "@media(prefers-color-scheme:dark){.compared{color:#ccc}}"
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH:g} {height:.0f}" width="{_WIDTH:g}" '
-        f'height="{height:.0f}" role="img" aria-label="{html.escape(label, quote=True)}" color="#333">'
+        f'height="{height:.0f}" class="compared" role="img" aria-label="{html.escape(label, quote=True)}" color="#333">'
         f"<style>{style}</style>{''.join(parts)}</svg>\n"
     )
 

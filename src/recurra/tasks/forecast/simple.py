@@ -41,10 +41,15 @@ class RidgeNet(ForecastNet):
         nn.init.zeros_(self.skip.weight)
         nn.init.zeros_(self.skip.bias)
 
-    def parameters_of(self, parts: Parts, location: Tensor, scale: Tensor) -> Tensor:
-        """(B, H, 1)."""
+    def layer_input(self, parts: Parts, location: Tensor, scale: Tensor) -> Tensor:
+        """The values (B, L, 1)."""
         del location, scale
-        return self.skip(parts.values).unsqueeze(-1)
+        return parts.values.unsqueeze(-1)
+
+    def answered(self, x: Tensor, parts: Parts) -> Tensor:
+        """(B, H, 1)."""
+        del parts
+        return self.skip(x.squeeze(-1)).unsqueeze(-1)
 
 
 class Members(ForecastNet):

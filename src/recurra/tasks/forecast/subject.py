@@ -19,7 +19,8 @@ from recurra.layers.recurrent import Recurrent
 from recurra.tasks.forecast.forecaster import Forecaster
 from recurra.tasks.forecast.network import ForecastNet, Said, SegmentNet, forecast_loss, instance
 from recurra.tasks.forecast.prepare import read_data
-from recurra.tasks.forecast.simple import Members
+from recurra.tasks.forecast.sequence import DirectNet
+from recurra.tasks.forecast.simple import Members, NaiveNet
 
 __all__ = ["forecast_subject"]
 
@@ -28,13 +29,18 @@ def forecast_subject(forecaster: Forecaster, data: Sequence[Path | str] = (), na
     """The first member's net with the newest window, of the longest series, whose future is known.
 
     data: one table; without any, the file that the run was trained on. What is looked at is what the recurrence reads
-    (a segment of values a step in a segment net) and, as one answer, the whole forecast in normalised units. Raises
-    DataError where the data has no whole window, ConfigError for a model without recurrence.
+    (a segment of values a step in a segment net; the values where there is none) and, as one answer, the whole forecast
+    in normalised units. Raises DataError where the data has no whole window, ConfigError for an echo state network and
+    the naive forecasts.
     """
     net = cast("ForecastNet", forecaster.net.members[0] if isinstance(forecaster.net, Members) else forecaster.net)
-    if not any(isinstance(part, Recurrent) for part in net.modules()):
-        fact = f"the model {forecaster.settings.model.name!r} has no recurrent layer to look into"
-        raise ConfigError(message("forecast", fact, hint="segment, direct, attention and recursive have one."))
+    if isinstance(net, NaiveNet) or (isinstance(net, DirectNet) and net.body == "esn"):
+        model = forecaster.settings.model.name
+        what = (
+            "learns nothing" if isinstance(net, NaiveNet) else "has a reservoir that passes no gradient to its inputs"
+        )
+        fact = f"the model {model!r} {what}, so there is nothing to look into"
+        raise ConfigError(message("forecast", fact, hint="all but esn and the naive forecasts can be looked into."))
     if len(data) > 1:
         raise DataError(message("forecast", f"one table is looked at, got {len(data)} files"))
     settings = forecaster.settings.data

@@ -8,7 +8,7 @@ import torch
 
 from recurra.base.errors import ConfigError, DataError
 from recurra.cli.main import main
-from recurra.diagnostics.flow import gradient_by_time
+from recurra.diagnostics.flow import felt_by_distance, gradient_by_time
 from recurra.diagnostics.observe import observe
 from recurra.diagnostics.saliency import integrated_gradients, saliency
 from recurra.tasks.forecast.run import load, train_run
@@ -71,6 +71,19 @@ def test_gradients_and_saliency_have_one_entry_a_step(name, tmp_path):
     assert whole.values.sum() == pytest.approx(whole.difference, abs=1e-6)
 
 
+def test_the_saliency_of_ridge_is_its_weights(tmp_path):
+    forecaster = run(tmp_path, "ridge")
+    weights = forecaster.net.members[0].skip.weight.detach().double()
+    found = saliency(forecaster.subject())
+    np.testing.assert_allclose(found[0], weights.norm(dim=0).numpy(), rtol=1e-5)
+
+
+def test_a_decoder_is_counted_from_its_own_end(tmp_path):
+    curves = felt_by_distance(run(tmp_path, "attention").subject())
+    assert {name: len(curve) for name, curve in curves.items()} == {"encoder layer 0 h": 24, "decoder layer 0 h": 8}
+    assert all((curve > 0).all() for curve in curves.values())
+
+
 def test_inspect_writes_its_page(tmp_path, capsys):
     run(tmp_path, "segment")
     assert main(["inspect", str(tmp_path / "segment"), "--quiet"]) == 0
@@ -81,8 +94,10 @@ def test_inspect_writes_its_page(tmp_path, capsys):
 
 
 def test_what_cannot_be_looked_into_is_said(tmp_path):
-    with pytest.raises(ConfigError, match=r"'ridge' has no recurrent layer"):
-        run(tmp_path, "ridge").subject()
+    with pytest.raises(ConfigError, match=r"'naive' learns nothing"):
+        run(tmp_path, "naive").subject()
+    with pytest.raises(ConfigError, match=r"'esn' has a reservoir that passes no gradient"):
+        run(tmp_path, "esn").subject()
     short = tmp_path / "short.csv"
     short.write_text("ds,y\n1,2\n2,3\n3,4\n")
     with pytest.raises(DataError, match="longest series has 3 values"):
