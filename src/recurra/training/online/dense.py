@@ -9,6 +9,7 @@ D without the products of states. Time B S S P and memory B S P per step: for sm
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
@@ -22,6 +23,8 @@ from recurra.training.online.steps import Memory, Steps, masked, values
 __all__ = ["Dense"]
 
 _MOST_BYTES = 8 * 2**30
+# Coefficients that are worked out at once: more steps for a small unit, one for a large unit.
+_AHEAD = 1 << 20
 
 
 class Dense:
@@ -64,21 +67,25 @@ class Dense:
         (matrix,) = memory
         moments, rows = signal.shape[:2]
         (start,) = self.fresh(rows, signal) if steps.restarts is not None else (None,)
+        restarting = [] if steps.restarts is None else steps.restarts.any(1).tolist()
+        kept = None if self.masks is None else self._kept(matrix)
         first = self._first()
         total = signal.new_zeros(self.total)
-        for t in range(moments):
-            if steps.restarts is not None and start is not None and bool(steps.restarts[t].any()):
-                matrix = masked(start, matrix, steps.restarts[t])
-            jacobian, outer, operands = self._coefficients(steps, t, rows)
-            new = jacobian @ matrix
-            if self.masks is not None:
-                new = new * self._kept(new)
-            for slot, columns, operand in zip(self.partials.slots, outer, operands, strict=True):
-                begin = self.place[slot.name]
-                part = columns if operand is None else columns.unsqueeze(-1) * operand[:, None, None, :]
-                new[:, :, begin : begin + math.prod(self.shapes[slot.name])] += part.flatten(2)
-            matrix = masked(new, matrix, None if steps.valid is None else steps.valid[t])
-            total += torch.einsum("bs,bsp->p", signal[t], matrix[:, first : first + signal.shape[2]])
+        ahead = max(1, _AHEAD // max(1, rows * self.size * sum(self._widths)))
+        for begin in range(0, moments, ahead):
+            coefficients = self._coefficients(steps, begin, min(begin + ahead, moments))
+            for t, (jacobian, outer, operands) in enumerate(coefficients, begin):
+                if steps.restarts is not None and start is not None and restarting[t]:
+                    matrix = masked(start, matrix, steps.restarts[t])
+                new = jacobian @ matrix
+                if kept is not None:
+                    new *= kept
+                for slot, columns, operand in zip(self.partials.slots, outer, operands, strict=True):
+                    place = self.place[slot.name]
+                    part = columns if operand is None else columns.unsqueeze(-1) * operand[:, None, None, :]
+                    new[:, :, place : place + math.prod(self.shapes[slot.name])] += part.flatten(2)
+                matrix = masked(new, matrix, None if steps.valid is None else steps.valid[t])
+                total += torch.einsum("bs,bsp->p", signal[t], matrix[:, first : first + signal.shape[2]])
         return (matrix,), self._named(total)
 
     def blocks(self, matrix: Tensor) -> dict[str, Tensor]:
@@ -96,10 +103,19 @@ class Dense:
         before = self.partials.live[: self.partials.live.index(self.partials.states[0])]
         return sum(self.widths[state] for state in before)
 
-    def _coefficients(self, steps: Steps, t: int, rows: int) -> tuple[Tensor, list[Tensor], list[Tensor | None]]:
-        """D (B, S, S), ds'/dp (B, S, rows of p) of each slot, and what the slot's matrix is multiplied with."""
+    @property
+    def _widths(self) -> list[int]:
+        """Of what a state is derived by: the states, and the rows of each slot."""
+        return [*self.widths.values(), *(self.shapes[slot.name][0] for slot in self.partials.slots)]
+
+    def _coefficients(
+        self, steps: Steps, begin: int, end: int
+    ) -> Iterator[tuple[Tensor, tuple[Tensor, ...], tuple[Tensor | None, ...]]]:
+        """Step by step D (B, S, S); of each slot ds'/dp (B, S, rows of p), and what its matrix is multiplied with."""
         partials = self.partials
-        leaves = steps.leaves(partials, t)
+        rows = steps.x.shape[1]
+        # Nothing here goes from step to step: all of them are rows of one.
+        leaves = steps.as_rows(begin, end).leaves(partials, 0)
         like = steps.x
         first = 0
         for state, width in self.widths.items():
@@ -107,20 +123,24 @@ class Dense:
             unit[first : first + width, 0] = torch.eye(width, dtype=like.dtype, device=like.device)
             leaves[seed(state)] = unit
             first += width
-        widths = [*self.widths.values(), *(self.shapes[slot.name][0] for slot in partials.slots)]
+        count = (end - begin) * rows
         roots = [*self.columns, *self.rows]
         held = [slot.operand for slot in partials.slots if slot.operand is not None]
-        shapes = [(self.size, rows, width) for root, width in zip(roots, widths, strict=True) if root is not None] + [
-            (rows, self.shapes[slot.name][1]) for slot in partials.slots if slot.operand is not None
+        shapes = [
+            (self.size, count, width) for root, width in zip(roots, self._widths, strict=True) if root is not None
         ]
+        shapes += [(count, self.shapes[slot.name][1]) for slot in partials.slots if slot.operand is not None]
         found = iter(values([root for root in roots if root is not None] + held, leaves, shapes))
         parts = [
-            like.new_zeros(rows, self.size, width) if root is None else next(found).transpose(0, 1)
-            for root, width in zip(roots, widths, strict=True)
+            like.new_zeros(count, self.size, width) if root is None else next(found).transpose(0, 1)
+            for root, width in zip(roots, self._widths, strict=True)
         ]
-        count = len(self.columns)
-        jacobian = torch.cat(parts[:count], -1)
-        return jacobian, parts[count:], [None if slot.operand is None else next(found) for slot in partials.slots]
+        jacobian = torch.cat(parts[: len(self.columns)], -1).split(rows)
+        outer = [part.split(rows) for part in parts[len(self.columns) :]]
+        operands = [
+            [None] * (end - begin) if slot.operand is None else next(found).split(rows) for slot in partials.slots
+        ]
+        return zip(jacobian, zip(*outer, strict=True), zip(*operands, strict=True), strict=True)
 
     def _mask(self, index: int) -> Tensor:
         """1 where SnAp-1 keeps an entry of the slot, (S, *shape): what reaches a state of a unit reaches all it has."""

@@ -31,6 +31,11 @@ class Steps(NamedTuple):
     restarts: Tensor | None
     """(n, B) bool: the row began anew before the step."""
 
+    def as_rows(self, begin: int, end: int) -> Steps:
+        """The steps begin ... end - 1 as rows of one step, a step's rows next to each other."""
+        before = {state: part[begin:end].flatten(0, 1)[None] for state, part in self.before.items()}
+        return Steps(self.x[begin:end].flatten(0, 1)[None], before, self.params, None, None)
+
     def leaves(self, partials: Partials, moment: int | None = None) -> dict[Expr, Tensor]:
         """The values of all leaves, at one step (B, size) or at all of them (n, B, size)."""
         here = slice(None) if moment is None else moment
