@@ -15,7 +15,7 @@ from recurra.layers import Recurrent
 from recurra.training.bptt import bptt
 from recurra.training.config import GradientConfig
 from recurra.training.gradient import Carry, GradientMethod
-from recurra.training.online import OnlineStyle, influence, online
+from recurra.training.online import OnlineStyle, dense, influence, online, traces
 from recurra.training.online.partials import partials_of
 from recurra.training.tbptt import gradient_method, tbptt
 
@@ -148,6 +148,21 @@ def test_eprop_is_one_step_bptt_where_nothing_leaks(cell: str):
     """A net without a path past its matrices has no memory to trace: what is left is the step itself."""
     model, batch = Net(cell), a_batch()
     assert_equal(summed(online("eprop"), model, [batch]), summed(tbptt(1, 1), model, [batch]))
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru_v1", "ind_rnn"])
+@pytest.mark.parametrize("style", ["rtrl", "snap1", "eprop"])
+def test_how_many_steps_are_made_ready_changes_nothing(cell: str, style: OnlineStyle, monkeypatch: pytest.MonkeyPatch):
+    """A large layer goes one step at a time, a smaller one through several; with ragged rows and restarts."""
+    resets = torch.zeros(B, 12, dtype=torch.bool)
+    resets[1, 4] = resets[:, 8] = True
+    batch = a_batch(12, lengths=torch.tensor([12, 7]), resets=resets)
+    model = Net(cell, learned_initial_state=True)
+    got = summed(online(style, None), model, [batch])
+    for ahead in (1, 700, 2000):
+        monkeypatch.setattr(traces, "_AHEAD", ahead)
+        monkeypatch.setattr(dense, "_AHEAD", ahead)
+        assert_equal(summed(online(style, None), model, [batch]), got)
 
 
 @pytest.mark.parametrize("cell", ["elman", "lstm", "gru_v1", "ind_rnn", "sru"])
