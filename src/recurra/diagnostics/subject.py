@@ -52,6 +52,7 @@ class Subject:
         names: of the K outputs: symbols, classes; numbers where it is empty.
         unit: what one step is called in a sentence: "character", "step", "hour".
         lead: one sentence about the run, for the head of a page.
+        shown: the output that is explained where one must be chosen; None: the highest, as classes and symbols have it.
         by_step: whether the recurrent layers read the steps of x; where they read something else (channels), they are
             not looked into.
 
@@ -69,6 +70,7 @@ class Subject:
     names: Sequence[str] = ()
     unit: str = "step"
     lead: str = ""
+    shown: int | None = None
     by_step: bool = True
 
     def __post_init__(self) -> None:

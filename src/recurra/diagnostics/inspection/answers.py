@@ -81,14 +81,14 @@ def attribution_part(cases: Sequence[Case]) -> Part:
         with torch.no_grad():
             answer = part.outputs(part.x)
         last = answer[0, -1] if answer.dim() == 3 else answer[0]
-        best = int(last.argmax())
+        best = int(last.argmax()) if part.shown is None else part.shown
         found = integrated_gradients(part, best, most_points=2048)
         names = part.step_names()
-        said = (
-            f"{case.name} answers {part.output_name(best)!r}"
-            if len(last) > 1
-            else f"{case.name} answers {float(last):.3g}"
-        )
+        said = f"{case.name} answers {part.output_name(best)!r}"
+        if part.shown is not None:
+            said += f" = {float(last[best]):.3g}"
+        elif len(last) == 1:
+            said = f"{case.name} answers {float(last):.3g}"
         parts.append(
             f"<h3>{_escaped(said)}; contributions add up to {found.values.sum():.4g} (error {found.error:.0e})</h3>"
             + coloured_text(names, found.by_step.tolist(), label=said)
@@ -101,10 +101,11 @@ def attribution_part(cases: Sequence[Case]) -> Part:
             "error": found.error,
             "points": found.points,
         }
+    chosen = all(case.subject.shown is None for case in cases)
+    which = "the likeliest last answer" if chosen else "one number of the last answer"
     told = (
-        "Integrated gradients of the likeliest last answer, from an input of zeros: blue speaks for it, orange "
-        "against. They add up to the difference between the answer's score here and for zeros (Sundararajan et al. "
-        "2017)."
+        f"Integrated gradients of {which}, from an input of zeros: blue speaks for it, orange against. They add up to "
+        "the difference between the answer's score here and for zeros (Sundararajan et al. 2017)."
     )
     return Part([Figure("What the last answer rests on", f'<div class="traces">{"".join(parts)}</div>', told)], numbers)
 

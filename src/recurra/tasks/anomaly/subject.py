@@ -50,6 +50,7 @@ def anomaly_subject(detector: NetDetector, data: Sequence[Path | str] = (), rows
         targets=torch.from_numpy(aims),
         losses=_losses,
         names=[f"{channel}" for channel in detector.channels] if aims.shape[-1] == len(detector.channels) else (),
+        shown=0,
         lead=f"On the {rows * steps:,} newest rows of {one.id!r}",
     )
 

@@ -17,6 +17,7 @@ from recurra.data.series.series_set import SeriesSet
 from recurra.diagnostics.subject import Subject
 from recurra.layers.recurrent import Recurrent
 from recurra.tasks.forecast.forecaster import Forecaster
+from recurra.tasks.forecast.heads import QuantileHead
 from recurra.tasks.forecast.network import ForecastNet, Said, SegmentNet, forecast_loss, instance
 from recurra.tasks.forecast.prepare import read_data
 from recurra.tasks.forecast.sequence import DirectNet
@@ -87,6 +88,7 @@ def _subject(forecaster: Forecaster, net: ForecastNet, series: SeriesSet, name: 
         total, seen = objective(said, Batch(x, targets, None))
         return (total / max(1, seen)).view(1, 1)
 
+    middle = net.head.middle if isinstance(net.head, QuantileHead) else 0
     segment = net.net.segment if isinstance(net, SegmentNet) else 1
     steps = inputs.shape[1]
     said = f"{segment} values" if segment > 1 else "value"
@@ -98,7 +100,8 @@ def _subject(forecaster: Forecaster, net: ForecastNet, series: SeriesSet, name: 
         losses=losses,
         answer=answer,
         steps=[[str(step - steps) if not taught else str(step - layout.look_back + 1) for step in range(steps)]],
-        names=_names(horizon, net.head.outputs),
+        names=_names(horizon, net.head.outputs, middle),
+        shown=(horizon - 1) * net.head.outputs + middle,
         unit="segment" if segment > 1 else "step",
         lead=f"On the newest window of {series.ids[place]!r} with a known future, one step per {said}",
     )
@@ -119,5 +122,6 @@ def _unwatched(layer: Recurrent) -> Iterator[None]:
             vars(unit).update({method: before[method] for method in watched if method in before})
 
 
-def _names(horizon: int, outputs: int) -> list[str]:
-    return [f"+{step + 1}" if outputs == 1 else f"+{step + 1}.{k}" for step in range(horizon) for k in range(outputs)]
+def _names(horizon: int, outputs: int, middle: int) -> list[str]:
+    """A step's median or mean by its step alone, what else the head is given of it with a number."""
+    return [f"+{step + 1}" if k == middle else f"+{step + 1}.{k}" for step in range(horizon) for k in range(outputs)]
