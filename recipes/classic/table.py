@@ -136,12 +136,15 @@ def lengths_table() -> str:
     """What the runs of repeat-copy copy, one line a seed."""
     head = (
         "| seed | bits a sequence: mean, median | cost more than 1 bit | with an all-zero vector: share, bits | "
-        "others | bits at 10 x 10 | 12 x 10 | 10 x 12 |\n|---|---|---|---|---|---|---|---|"
+        "others | bits at 10 x 10 | 15 x 7 | 20 x 5 | 12 x 10 | 10 x 12 |\n|---|---|---|---|---|---|---|---|---|---|"
     )
     made = [head]
     for found in runner.written(LENGTHS):
         place = {end: i for i, end in enumerate(found["ends"])}
-        corners = [found["grid"][place[length]][place[repeats]] for length, repeats in ((10, 10), (12, 10), (10, 12))]
+        corners = [
+            found["grid"][place[length]][place[repeats]]
+            for length, repeats in ((10, 10), (15, 7), (20, 5), (12, 10), (10, 12))
+        ]
         made.append(
             f"| {found['seed']} | {found['mean']:.2g}, {found['median']:.2g} | {found['over_1_bit']:.2%} | "
             f"{found['zero_vector']:.1%}, {found['with_zero_vector']:.3g} | {found['without_zero_vector']:.2g} | "
