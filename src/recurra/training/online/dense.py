@@ -140,7 +140,8 @@ class Dense:
         operands = [
             [None] * (end - begin) if slot.operand is None else next(found).split(rows) for slot in partials.slots
         ]
-        return zip(jacobian, zip(*outer, strict=True), zip(*operands, strict=True), strict=True)
+        for t in range(end - begin):
+            yield jacobian[t], tuple(part[t] for part in outer), tuple(part[t] for part in operands)
 
     def _mask(self, index: int) -> Tensor:
         """1 where SnAp-1 keeps an entry of the slot, (S, *shape): what reaches a state of a unit reaches all it has."""
