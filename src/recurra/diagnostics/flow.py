@@ -156,8 +156,10 @@ def felt_by_distance(subject: Subject, *, distance: int = 64, losses: int = 16) 
         leaves = [leaf for *_, leaf in asked]
         gradients = torch.autograd.grad(total, leaves, retain_graph=True, allow_unused=True)
         for (curve, step, ends, _), gradient in zip(asked, gradients, strict=True):
-            norms = [] if gradient is None else gradient.norm(dim=1).tolist()
-            for norm, end in zip(norms, ends, strict=False):
+            if gradient is None:
+                continue
+            norms = gradient.norm(dim=1).tolist()
+            for norm, end in zip(norms, ends, strict=True):
                 if 0 <= end - step < len(curve):
                     curve[end - step] += norm / len(norms)
     return {name: curve / len(moments) for name, curve in found.items()}
