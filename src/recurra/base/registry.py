@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
+from recurra.base.code import entry_point, has_entry_point, is_loaded, named
 from recurra.base.errors import UnknownName, message, nearest
 
 __all__ = ["Registry"]
@@ -19,10 +20,20 @@ class Registry(Generic[Thing]):
     >>> _ = colours.add("red", 0xFF0000)
     >>> colours["red"]
     16711680
+
+    With a `group`, names that are not registered are looked up too: `mine.py:Name` among the classes that the user
+    loaded, any other name among the entry points of this group. Nothing is imported because a file names it. A
+    registered name comes first, and iteration is over the registered names only.
+
+    Args:
+        kind: the word for what is registered, in messages.
+        group: the entry points by which installed packages add to it; empty: neither packages nor users do.
+        base: the class that classes of users and packages must be subclasses of.
+
     """
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
+    def __init__(self, kind: str, group: str = "", base: type | None = None) -> None:
+        self.kind, self.group, self.base = kind, group, base
         self._things: dict[str, Thing] = {}
 
     def add(self, name: str, thing: Thing) -> Thing:
@@ -37,13 +48,21 @@ class Registry(Generic[Thing]):
         return lambda thing: self.add(name, thing)
 
     def __getitem__(self, name: str) -> Thing:
-        if name not in self._things:
-            known = ", ".join(nearest(name, self._things))
-            raise UnknownName(message(self.kind, f"no {self.kind} is called {name!r}", f"There are: {known}."))
-        return self._things[name]
+        if name in self._things:
+            return self._things[name]
+        if self.group and ":" in name:
+            return named(name, self.kind, self.base)
+        thing = entry_point(self.group, name, self.base) if self.group else None
+        if thing is not None:
+            return thing
+        known = ", ".join(nearest(name, self._things))
+        hint = f"{name}:Name is the class Name of a file." if self.group and name.endswith(".py") else None
+        raise UnknownName(message(self.kind, f"no {self.kind} is called {name!r}", f"There are: {known}.", hint=hint))
 
     def __contains__(self, name: object) -> bool:
-        return name in self._things
+        if name in self._things or not self.group or not isinstance(name, str):
+            return name in self._things
+        return is_loaded(name) if ":" in name else has_entry_point(self.group, name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._things)

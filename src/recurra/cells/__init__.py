@@ -1,6 +1,7 @@
 """Floor 2a: one file per cell, equations and a docstring. `CELLS` is the registry; does not import torch.
 
-The six variants that Greff et al. get by leaving something out share one file.
+`CELLS[name]` also gives the cells of users (`mine.py:Name`, once loaded) and of installed packages (entry points
+`recurra.cells`). The six variants that Greff et al. get by leaving something out share one file.
 """
 
 from recurra.base.registry import Registry
@@ -47,7 +48,7 @@ from recurra.equations.cell import Cell
 
 __all__ = ["CELLS"]
 
-CELLS: Registry[type[Cell]] = Registry("cell")
+CELLS: Registry[type[Cell]] = Registry("cell", group="recurra.cells", base=Cell)
 for _cell in (
     Elman,
     ReluRNN,

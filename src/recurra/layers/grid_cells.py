@@ -13,7 +13,7 @@ from recurra.equations.functions import sigmoid, tanh
 
 __all__ = ["GRID_CELLS", "MDLSTM", "MDRNN", "LeakyLP", "StableMDLSTM"]
 
-GRID_CELLS: Registry[type[Cell]] = Registry("grid cell")
+GRID_CELLS: Registry[type[Cell]] = Registry("grid cell", group="recurra.grid_cells", base=Cell)
 
 
 @GRID_CELLS.register("mdrnn")

@@ -38,7 +38,7 @@ class Recurrent(nn.Module):
     (torch.Size([4, 10, 16]), torch.Size([4, 16]))
 
     Args:
-        cell: a registered name (`recurra cells`), a Cell class of your own, or an instance of one.
+        cell: a name (`recurra cells`, or `mine.py:Name` once it is loaded), a Cell class of your own, or an instance.
         input_size: I, features per step.
         hidden_size: H, units of the cell.
         num_layers: how many are stacked.

@@ -28,7 +28,11 @@ __all__ = ["Unit", "resolve", "torch_layout"]
 
 
 def resolve(cell: str | type[Cell] | Cell) -> Cell:
-    """A cell from its registered name, its class, or itself."""
+    """Return the cell of a name, a class or an instance.
+
+    A name is one of `recurra cells`, of an installed package, or `mine.py:Name` for a class that the user loaded
+    (`recurra.base.code.load_code`); nothing is imported because of a name.
+    """
     if isinstance(cell, str):
         return CELLS[cell]()
     if isinstance(cell, type) and issubclass(cell, Cell):
