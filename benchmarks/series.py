@@ -33,8 +33,8 @@ from recurra import __version__
 from recurra.base import config
 from recurra.base.files import write_text
 from recurra.data.series import SeriesSet, SeriesWindows, read_series
+from recurra.tasks.forecast.run import fit_series
 from recurra.tasks.forecast.settings import Architecture, DataSettings, ForecastSettings
-from recurra.tasks.forecast.train import fit
 
 __all__ = ["main"]
 
@@ -89,7 +89,7 @@ class Ours:
         changes |= {"optim.learning_rate": 1e-3, "schedule.name": "constant", "schedule.warmup": 0}
         overrides = [f"train.{name}={value}" for name, value in changes.items()]
         settings = config.parse(ForecastSettings, config.to_dict(settings), overrides)
-        self.forecaster = fit(SeriesSet.of(list(series)), settings).forecaster
+        self.forecaster = fit_series(SeriesSet.of(list(series)), settings).forecaster
 
     def predict(self, windows: np.ndarray) -> np.ndarray:
         """As new series."""

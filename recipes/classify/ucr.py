@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recurra.tasks.classify.cases import read_cases
-from recurra.tasks.classify.defaults import settings_from
+from recurra.data.series.cases import read_cases
+from recurra.tasks.classify.run import fit_cases
 from recurra.tasks.classify.settings import ClassifySettings
-from recurra.tasks.classify.train import fit
+from recurra.tasks.settings import settings_from
 
 SETS = ("ArrowHead", "GunPoint", "ItalyPowerDemand", "BasicMotions", "JapaneseVowels")
 MODELS = {
@@ -54,11 +54,9 @@ def main() -> None:
         cases = read_cases(settings.data, found(arguments.folder, f"{one}_TRAIN"))
         test = read_cases(settings.data, found(arguments.folder, f"{one}_TEST"), cases.label_names)
         began, worked = time.monotonic(), time.process_time()
-        trained = fit(cases, settings)
-        if trained.interrupted:
-            return
+        classifier = fit_cases(cases, settings)
         spent = {"wall_s": time.monotonic() - began, "cpu_s": time.process_time() - worked}
-        score = trained.classifier.evaluate(test)
+        score = classifier.evaluate(test)
         row = {"set": one, "model": model, "seed": seed, "accuracy": score.accuracy, "log_loss": score.log_loss}
         with arguments.out.open("a", encoding="utf-8") as file:
             file.write(json.dumps({**row, **{name: round(value, 1) for name, value in spent.items()}}) + "\n")

@@ -26,12 +26,12 @@ import torch
 
 from recurra.data.series.series_set import SeriesSet
 from recurra.data.sets import ecg_mitdb
-from recurra.tasks.classify.defaults import settings_from
 from recurra.tasks.events.match import match
-from recurra.tasks.events.report import write_report
 from recurra.tasks.events.run import load, train_run
 from recurra.tasks.events.settings import EventSettings
 from recurra.tasks.events.truth import Truth
+from recurra.tasks.report import write_report
+from recurra.tasks.settings import settings_from
 from recurra.training.progress import Progress
 
 RATE_HZ = 360

@@ -29,8 +29,8 @@ from recurra.data.series import SeriesSet, SeriesWindows, Window, read_series
 from recurra.tasks.forecast.metrics import coverage
 from recurra.tasks.forecast.naive import naive_forecast
 from recurra.tasks.forecast.prepare import prepare
+from recurra.tasks.forecast.run import fit_series
 from recurra.tasks.forecast.settings import Architecture, DataSettings, ForecastSettings
-from recurra.tasks.forecast.train import fit
 from recurra.training.config import OptimConfig, ScheduleConfig, TrainConfig
 from recurra.training.progress import Progress
 
@@ -109,8 +109,9 @@ def quantiles_of(series: SeriesSet, hour: int, settings: ForecastSettings, place
     """What a net says of every test window (N, H, Q); None where training was interrupted."""
     if place and (place / "said.npy").exists():
         return np.load(place / "said.npy")
-    trained = fit(series, settings, folder=place, progress=Progress("plain"), resume=place is not None)
-    if trained.interrupted:
+    try:
+        trained = fit_series(series, settings, folder=place, progress=Progress("plain"), resume=place is not None)
+    except KeyboardInterrupt:
         return None
     forecaster = trained.forecaster
     ready = forecaster.preparation.apply(series)
@@ -147,7 +148,7 @@ def main() -> None:
         )
         for horizon in HORIZONS:
             settings = settings_for(arguments.model, arguments.look_back, hour, horizon, arguments.set)
-            forecaster = fit(series, settings).forecaster
+            forecaster = fit_series(series, settings).forecaster
             ready = forecaster.preparation.apply(series)
             windows = SeriesWindows(ready.series, arguments.look_back, horizon, first=start)
             for title, errors in rows.items():

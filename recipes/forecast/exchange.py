@@ -17,8 +17,8 @@ import msgspec
 from recurra.base import config
 from recurra.data.series import read_series
 from recurra.tasks.forecast.backtest import evaluate
+from recurra.tasks.forecast.run import fit_series
 from recurra.tasks.forecast.settings import Architecture, DataSettings, ForecastSettings
-from recurra.tasks.forecast.train import fit
 from recurra.training.progress import Progress
 
 
@@ -47,9 +47,7 @@ def main() -> None:
         base = config.parse(ForecastSettings, config.to_dict(base), arguments.set)
         place = arguments.out / f"{model}-{seed}" if arguments.out else None
         settings = msgspec.structs.replace(base, seed=seed)
-        trained = fit(series, settings, folder=place, progress=Progress("plain"), resume=place is not None)
-        if trained.interrupted:
-            return
+        trained = fit_series(series, settings, folder=place, progress=Progress("plain"), resume=place is not None)
         found = evaluate(trained.forecaster, series, trained.ends, scaled=True, examples=0)
         overall, verdict = found.overall(), found.against("naive")
         said = "" if verdict is None else f"against the last value: {verdict.says()}, p = {verdict.p:.2f}"

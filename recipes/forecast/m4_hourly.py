@@ -20,8 +20,8 @@ from recurra.data.series import SeriesSet, SeriesWindows, series_from_rows
 from recurra.tasks.forecast.forecaster import Forecaster
 from recurra.tasks.forecast.metrics import coverage, mase_scale, smape
 from recurra.tasks.forecast.naive import naive_forecast
+from recurra.tasks.forecast.run import fit_series
 from recurra.tasks.forecast.settings import Architecture, ForecastSettings
-from recurra.tasks.forecast.train import fit
 from recurra.training.progress import Progress
 
 HORIZON, SEASON = 48, 24
@@ -82,9 +82,7 @@ def main() -> None:
         began = time.monotonic()
         settings = msgspec.structs.replace(base, seed=seed)
         place = arguments.out / str(seed) if arguments.out else None
-        trained = fit(train, settings, folder=place, progress=Progress("plain"), resume=place is not None)
-        if trained.interrupted:
-            return
+        trained = fit_series(train, settings, folder=place, progress=Progress("plain"), resume=place is not None)
         forecaster: Forecaster = trained.forecaster
         found = forecaster.forecast(train)
         medians.append(found.median)

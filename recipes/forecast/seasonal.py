@@ -17,8 +17,8 @@ import numpy as np
 from recurra.base import config
 from recurra.data.series import SeriesSet, read_columns, read_series
 from recurra.tasks.forecast.backtest import evaluate
+from recurra.tasks.forecast.run import fit_series
 from recurra.tasks.forecast.settings import DataSettings, ForecastSettings
-from recurra.tasks.forecast.train import fit
 
 
 def beijing(path: Path) -> SeriesSet:
@@ -55,7 +55,7 @@ def main() -> None:
             began = time.monotonic()
             base = ForecastSettings(horizon=horizon, seed=seed, data=DataSettings(test=test))
             settings = config.parse(ForecastSettings, config.to_dict(base), arguments.set)
-            trained = fit(series, settings)
+            trained = fit_series(series, settings)
             stride = max(1, len(series) * test // 20_000)
             found = evaluate(trained.forecaster, series, trained.ends, stride=stride, examples=0)
             overall, verdict = found.overall(), found.against("seasonal_naive")

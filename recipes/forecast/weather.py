@@ -19,8 +19,8 @@ import numpy as np
 from recurra.base import config
 from recurra.data.series import read_columns, read_series
 from recurra.tasks.forecast.backtest import evaluate
+from recurra.tasks.forecast.run import fit_series
 from recurra.tasks.forecast.settings import Architecture, DataSettings, ForecastSettings
-from recurra.tasks.forecast.train import fit
 from recurra.training.progress import Progress
 
 PAST = ("pm2.5", "DEWP", "PRES", "cbwd", "Iws", "Is", "Ir")
@@ -51,9 +51,7 @@ def main() -> None:
         began = time.monotonic()
         place = arguments.out / str(seed) if arguments.out else None
         settings = msgspec.structs.replace(base, seed=seed)
-        trained = fit(series, settings, folder=place, progress=Progress("plain"), resume=place is not None)
-        if trained.interrupted:
-            return
+        trained = fit_series(series, settings, folder=place, progress=Progress("plain"), resume=place is not None)
         rows = []
         for first, last in ((trained.stops, trained.ends - 23), (trained.ends, None)):
             measured = evaluate(trained.forecaster, series, first, last, examples=0)

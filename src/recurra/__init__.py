@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         where,
     )
     from recurra.layers import Recurrent
-    from recurra.serving import load
+    from recurra.tasks.load import load
 
 __version__ = "0.1.0"
 
@@ -62,7 +62,7 @@ __all__ = [
 ]
 
 _HOMES = {"CELLS": "recurra.cells", "Cell": "recurra.equations.cell", "Recurrent": "recurra.layers"}
-_HOMES |= {"load": "recurra.serving"}
+_HOMES |= {"load": "recurra.tasks.load"}
 
 
 def __getattr__(name: str) -> Any:

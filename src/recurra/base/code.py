@@ -34,6 +34,7 @@ __all__ = [
     "has_entry_point",
     "is_loaded",
     "load_code",
+    "loaded_references",
     "named",
     "origin",
     "register",
@@ -102,6 +103,15 @@ def load_code(reference: str, kind: type | None = None) -> Code:
     else:
         source_of_class = Origin(source, name, file or None, _version(source), _digest_of(path))
     return _enter(_normal(reference), thing, source_of_class, path)
+
+
+def loaded_references() -> list[str]:
+    """Return a reference of every loaded class, by which another process on this machine can load it."""
+    return [
+        f"{code.path}:{code.origin.name}" if _is_file(code.reference) else code.reference
+        for code in _LOADED
+        if code.path or not _is_file(code.reference)
+    ]
 
 
 def register(thing: type) -> Code:

@@ -7,63 +7,61 @@ was trained on flatter it: give newer data, train with --test ROWS, or use --ref
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import json
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+from recurra.base.errors import ConfigError, message
+from recurra.cli.arguments import add_options, options_from
+from recurra.cli.output import print_table
+from recurra.cli.spool import spooled
+from recurra.tasks.capability import BacktestOptions, Backtests, abilities
 
 __all__ = ["configure", "run"]
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: argparse.ArgumentParser, words: Sequence[str]) -> list[str]:
     """Add the arguments of this verb."""
     parser.add_argument("run", metavar="RUN", help="the folder of a trained run")
     parser.add_argument("file", nargs="?", metavar="FILE", help="the series (default: the run's own file)")
-    parser.add_argument("--origins", type=int, default=10, help="how many, counted from the end (default 10)")
-    parser.add_argument("--stride", type=int, default=0, help="steps between them (default: the horizon)")
-    parser.add_argument("--refit", action="store_true", help="train anew before each, on what lies before it")
-    parser.add_argument("--scaled", action="store_true", help="errors in units of each series' training deviation")
+    add_options(parser, BacktestOptions)
     parser.add_argument("--out", metavar="FOLDER", help="where backtest.json and report.html go")
-    parser.add_argument("--seed", type=int, default=0, help="of sample paths (default 0)")
+    parser.add_argument("--code", action="append", default=[], metavar="FILE:NAME", help="a task or cell of your own")
     parser.add_argument("--json", action="store_true", help="print the result as JSON, nothing else")
     parser.add_argument("--quiet", action="store_true", help="no progress")
+    return list(words)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print, and write what was asked for."""
+    options = options_from(arguments, BacktestOptions, "recurra backtest")
     from recurra.base.files import write_text
-    from recurra.cli.train_forecast import show_scores
-    from recurra.tasks.forecast.backtest import backtest
-    from recurra.tasks.forecast.prepare import read_data
-    from recurra.tasks.forecast.report import write_backtest_report
-    from recurra.tasks.forecast.run import load
+    from recurra.base.option import inputs_of
+    from recurra.tasks.load import dumped, load, task_of
+    from recurra.tasks.report import write_evaluation_report
+    from recurra.tasks.settings import with_inputs
+    from recurra.tasks.task import View
 
-    forecaster = load(arguments.run)
-    series = read_data(forecaster.settings.data, arguments.file)
+    task, predictor = task_of(arguments.run), load(arguments.run)
+    if not issubclass(type(predictor), Backtests):
+        raise ConfigError(message(arguments.run, f"holds no forecaster; it {', '.join(abilities(predictor))}"))
+    settings = predictor.settings
+    if arguments.file:
+        settings = with_inputs(settings, {inputs_of(task.settings)[0].path: spooled(arguments.file)})
+    data = task.read(settings, predictor.prepared)
     quiet = arguments.quiet or arguments.json
-    found = backtest(
-        forecaster,
-        series,
-        origins=arguments.origins,
-        stride=arguments.stride,
-        refit=arguments.refit,
-        scaled=arguments.scaled,
-        said=None if quiet else lambda text: print(text, file=sys.stderr),
-        seed=arguments.seed,
-    )
-    numbers = found.numbers()
-    examples = [dataclasses.asdict(example) for example in found.examples]
-    kept = {"levels": found.levels, "refit": arguments.refit, **numbers, "examples": examples}
+    measures = predictor.backtests(data, options, lambda text: None if quiet else print(text, file=sys.stderr))
     if arguments.out:
         folder = Path(arguments.out)
-        write_text(folder / "backtest.json", json.dumps(kept) + "\n")
-        command = shlex.join(["recurra", *arguments.words])
-        write_backtest_report(kept, folder / "report.html", f"Backtest of {Path(arguments.run).name}", command)
+        write_text(folder / "backtest.json", dumped(measures.plain) + "\n")
+        title, command = f"Backtest of {Path(arguments.run).name}", shlex.join(["recurra", *arguments.words])
+        write_evaluation_report(task, predictor, measures, folder / "report.html", title, command)
     if arguments.json:
-        print(json.dumps({"run": arguments.run, **numbers}))
+        print(dumped({"run": arguments.run, **measures.numbers}))
         return 0
-    show_scores(numbers, f"{found.origins:,} forecasts", forecaster.settings.model.name)
+    for table in task.tables(View(settings=settings, measures=measures.plain, predictor=predictor)):
+        print_table(table)
     if arguments.out:
         print(f"\nThe report is {Path(arguments.out) / 'report.html'}")
     return 0

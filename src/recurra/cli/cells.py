@@ -6,10 +6,11 @@ import argparse
 import inspect
 import json
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from recurra.base.code import load_code
 from recurra.base.errors import ConfigError, message
 from recurra.cells import CELLS
 from recurra.cells.sources import bibtex
@@ -20,7 +21,7 @@ from recurra.equations.show import equations, latex_equations
 __all__ = ["configure", "run"]
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: argparse.ArgumentParser, words: Sequence[str]) -> list[str]:
     """Add the arguments of this verb."""
     parser.add_argument("cell", nargs="?", help="one cell in full; without it all of them")
     form = parser.add_mutually_exclusive_group()
@@ -35,10 +36,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="SIZE",
         help="count the parameters for input size I, hidden size H (and output size O where a cell has one)",
     )
+    return list(words)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what was asked for."""
+    if arguments.cell and ":" in arguments.cell:
+        arguments.cell = load_code(arguments.cell, Cell).reference
     chosen = [CELLS[arguments.cell]()] if arguments.cell else [cell() for _, cell in CELLS.items()]
     if arguments.json:
         facts = [_facts(cell) for cell in chosen]

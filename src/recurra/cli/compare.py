@@ -1,4 +1,4 @@
-"""Cells side by side on one classic task: recurra compare embedded_reber --cells lstm,gru,elman --parameters 1000.
+"""Compare cells on one task: recurra compare embedded_reber --cells lstm,gru,elman --parameters 1000.
 
 Every cell gets the hidden size whose parameter count comes nearest to the budget, then the learning rate that does best
 of N drawn at random (one in each N-th of the range on a log scale, the same for all cells), then a run per seed with
@@ -13,20 +13,33 @@ import json
 import math
 import os
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from recurra.base import config
+from recurra.base.code import load_code
 from recurra.base.errors import ConfigError, message, nearest
 from recurra.cells import CELLS
+from recurra.cli.arguments import add_inputs, add_options, input_files, overrides_from
 from recurra.cli.style import bold, dim
+from recurra.tasks.registry import TASKS, settings_named
 
 __all__ = ["configure", "rate_range", "run", "seeds_of"]
 
+_OWN = ("cell", "hidden", "rate", "iterations", "seed", "threads", "test", "code")
+"""Options that the comparison itself has, or decides."""
 
-def configure(parser: argparse.ArgumentParser) -> None:
+
+def configure(parser: argparse.ArgumentParser, words: Sequence[str]) -> list[str]:
     """Add the arguments of this verb."""
-    parser.add_argument("task", help="a classic task, as of recurra train task")
+    parser.add_argument("task", help="a task, as of recurra train, or a classic one by its name")
+    kind = settings_named(words[0]) if words and words[0] in TASKS else None
+    if kind is not None:
+        add_inputs(parser, kind)
+        add_options(parser.add_argument_group("settings of the task"), kind, but=_OWN)
+    parser.set_defaults(kind=kind)
+    parser.add_argument("--code", action="append", default=[], metavar="FILE:NAME", help="a task or cell of your own")
     parser.add_argument("--cells", default="lstm,gru,elman", help="names, by commas (default lstm,gru,elman)")
     parser.add_argument(
         "--parameters", default="20000", metavar="N", help="parameters of every network (default 20000)"
@@ -45,6 +58,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--test", default="welch", choices=["welch", "mann-whitney"], help="of significance")
     parser.add_argument("--json", action="store_true", help="print the table as JSON, nothing else")
     parser.add_argument("--quiet", action="store_true", help="no progress")
+    return list(words)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -54,15 +68,22 @@ def run(arguments: argparse.Namespace) -> int:
     from recurra.tasks.compare.table import lines
 
     cells = [name.strip() for name in arguments.cells.split(",") if name.strip()]
-    unknown = [name for name in cells if name not in CELLS]
-    if unknown:
-        close = ", ".join(nearest(unknown[0], CELLS))
-        raise ConfigError(message("recurra compare", f"no cell is called {unknown[0]!r}", f"There are: {close}."))
-    low, high = rate_range(arguments.rate, arguments.task, arguments.set)
-    values = {"task": arguments.task, "low": low, "high": high, "overrides": list(arguments.set)}
+    cells = [load_code(name).reference if ":" in name else name for name in cells]
+    for name in cells:
+        if name not in CELLS:
+            close = ", ".join(nearest(name, CELLS))
+            raise ConfigError(message("recurra compare", f"no cell is called {name!r}", f"There are: {close}."))
+    if ":" in arguments.task:
+        arguments.task = load_code(arguments.task).reference
+    overrides = [*arguments.set]
+    if arguments.kind is not None:
+        overrides += overrides_from(arguments, arguments.kind, but=_OWN)
+        overrides += [f"{path}={json.dumps(file)}" for path, file in input_files(arguments, arguments.kind).items()]
+    low, high = rate_range(arguments.rate, arguments.task, overrides)
+    values = {"task": arguments.task, "low": low, "high": high, "overrides": overrides}
     numbers = [f"{name}={getattr(arguments, name)}" for name in ("parameters", "trials", "iterations")]
     settings = config.parse(CompareSettings, values, numbers, where="recurra compare")
-    folder = Path(arguments.out or f"runs/compare-{arguments.task}")
+    folder = Path(arguments.out or f"runs/compare-{arguments.task.replace(':', '-')}")
     try:
         jobs = int(arguments.jobs) if arguments.jobs is not None else max(1, len(os.sched_getaffinity(0)))
     except ValueError as error:
@@ -117,9 +138,11 @@ def seeds_of(text: str) -> list[int]:
 def rate_range(text: str | None, task: str, overrides: list[str]) -> tuple[float, float]:
     """LOW and HIGH as typed; one rate is both; nothing typed: a tenth to ten times that of the task."""
     if text is None:
-        from recurra.tasks.classic import task_settings
+        from recurra.tasks.registry import task_named
+        from recurra.tasks.settings import settings_from
 
-        own = task_settings(task, overrides).train.optim.learning_rate
+        settings: Any = settings_from(task_named(task).settings, overrides, where=f"task {task}")
+        own = settings.train.optim.learning_rate
         # Without the last bit's noise: the range stands in a file that is compared.
         return float(f"{own / 10:.6g}"), float(f"{own * 10:.6g}")
     try:

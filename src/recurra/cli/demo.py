@@ -10,13 +10,16 @@ import argparse
 import itertools
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from recurra.base import config
 from recurra.base.errors import CheckpointError, message
+from recurra.cli.output import progress_of
 from recurra.cli.style import bold, dim
-from recurra.cli.train import INTERRUPTED, progress_of, show_outcome, written_report
-from recurra.tasks.text.settings import TextSettings
+from recurra.cli.train import INTERRUPTED, show, written_report
+from recurra.tasks.registry import settings_named
 
 __all__ = ["SETTINGS", "configure", "run"]
 
@@ -44,7 +47,7 @@ SETTINGS = (
 """What differs from the defaults: less of everything."""
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: argparse.ArgumentParser, words: Sequence[str]) -> list[str]:
     """Add the arguments of this verb."""
     parser.add_argument("--out", default="runs/demo", metavar="FOLDER", help="the run folder (default runs/demo)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON, nothing else")
@@ -52,18 +55,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="any setting by its dotted name"
     )
+    return list(words)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, measure, write, report."""
     began = time.monotonic()
-    settings = config.parse(TextSettings, {}, [*SETTINGS, *arguments.set])
+    settings: Any = config.parse(settings_named("text"), {}, [*SETTINGS, *arguments.set])
     folder = Path(arguments.out)
     _make_room(folder)
     from recurra.data.corpus import from_text
     from recurra.data.sets import pydoc_topics
     from recurra.decoding.sampling import Sampling
-    from recurra.tasks.text.train import train
+    from recurra.tasks.registry import task_named
+    from recurra.tasks.train import train
 
     corpus = from_text(pydoc_topics.text(), name="the Python language reference (pydoc_data.topics)")
     progress = progress_of(arguments)
@@ -73,16 +78,18 @@ def run(arguments: argparse.Namespace) -> int:
         f"{settings.model.hidden_size} units:"
     )
     hint = "a demo is begun anew: recurra demo"
-    outcome = train(settings, folder, corpus=corpus, progress=progress, command="recurra demo", resume_hint=hint)
-    if outcome.score is None:
+    task: Any = task_named(settings.task)
+    options: dict[str, Any] = {"progress": progress, "command": "recurra demo", "hint": hint}
+    outcome = train(task, settings, folder, data=task.of(corpus, settings), **options)
+    if outcome.interrupted:
         return INTERRUPTED
     report = written_report(folder)
-    show_outcome(outcome, report, as_json=arguments.json)
+    show(outcome, report, as_json=arguments.json)
     if not arguments.json:
-        pieces = outcome.run.stream("The ", how=Sampling(temperature=0.7), seed=1)
+        pieces = outcome.predictor.stream("The ", how=Sampling(temperature=0.7), seed=1)
         print("\n" + bold("It writes") + "\nThe " + "".join(itertools.islice(pieces, 500)))
-        told = f" Open {report} in a browser." if report else ""
-        print(dim(f"\n{time.monotonic() - began:.0f} s in all.{told}"))
+        hint = f" Open {report} in a browser." if report else ""
+        print(dim(f"\n{time.monotonic() - began:.0f} s in all.{hint}"))
     return 0
 
 
@@ -96,7 +103,7 @@ def _make_room(folder: Path) -> None:
         raise CheckpointError(
             message(str(folder), "exists and is no earlier demo", hint="recurra demo --out another/folder")
         )
-    from recurra.tasks.folder import held
+    from recurra.tasks.folder import locked
 
-    with held(folder):
+    with locked(folder):
         shutil.rmtree(folder)

@@ -12,6 +12,7 @@ import json
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ __all__ = ["algorithm_from", "configure", "run"]
 WHERE = "recurra filter"
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: argparse.ArgumentParser, words: Sequence[str]) -> list[str]:
     """Add the arguments of this verb."""
     parser.add_argument("file", metavar="FILE", help="the noisy recording: .wav, or .csv with a column per channel")
     parser.add_argument("--column", metavar="NAME", help="its channel (default: the first)")
@@ -68,6 +69,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     out.add_argument("--rate", type=float, metavar="HZ", help="samples a second of a .csv")
     out.add_argument("--json", action="store_true", help="print the result as JSON, nothing else")
     out.add_argument("--quiet", action="store_true", help="no progress")
+    return list(words)
 
 
 def run(arguments: argparse.Namespace) -> int:

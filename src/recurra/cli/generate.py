@@ -10,96 +10,71 @@ import itertools
 import json
 import sys
 import unicodedata
+from collections.abc import Sequence
 
-from recurra.base.errors import DataError, message
+import msgspec
+
+from recurra.base.errors import ConfigError, DataError, message
+from recurra.cli.arguments import add_options, options_from
+from recurra.tasks.capability import Generates, GenerationOptions, abilities
 
 __all__ = ["configure", "run"]
 
-_SHOWN = 12
+_NAMED = 12
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: argparse.ArgumentParser, words: Sequence[str]) -> list[str]:
     """Add the arguments of this verb."""
     parser.add_argument("run", metavar="RUN", help="the folder of a trained run")
-    parser.add_argument("--prompt", default="", metavar="TEXT", help="what the text begins with (default: a new line)")
-    parser.add_argument("--length", type=int, default=500, help="how many symbols to make; 0: no end (default 500)")
-    parser.add_argument("--temperature", type=float, default=0.8, help="0: always the likeliest symbol (default 0.8)")
-    parser.add_argument("--top-k", type=int, default=0, help="choose among the k likeliest symbols; 0: all (default 0)")
-    parser.add_argument(
-        "--top-p", type=float, default=1.0, help="choose among the likeliest that make up p (default 1)"
-    )
-    parser.add_argument(
-        "--repetition-penalty", type=float, default=1.0, help="above 1: avoid the symbols used last (default 1)"
-    )
-    parser.add_argument("--seed", type=int, help="the same seed gives the same text (default: another each time)")
-    parser.add_argument(
-        "--unknown",
-        choices=["skip", "replace", "error"],
-        default="skip",
-        help="characters of the prompt that the model never saw: leave out, take the nearest relative, or refuse "
-        "(default skip, with a warning)",
-    )
+    add_options(parser, GenerationOptions)
+    parser.add_argument("--code", action="append", default=[], metavar="FILE:NAME", help="a task or cell of your own")
     parser.add_argument("--json", action="store_true", help="print prompt and text as JSON when all is made")
+    return list(words)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Stream the text."""
-    if arguments.length < 0:
-        raise DataError(message("recurra generate", f"--length must be >= 0, got {arguments.length}"))
-    if arguments.json and not arguments.length:
+    options = options_from(arguments, GenerationOptions, "recurra generate")
+    if arguments.json and not options.length:
         raise DataError(message("recurra generate", "--json needs an end: give --length"))
     import torch
 
-    from recurra.decoding.sampling import Sampling
-    from recurra.tasks.text.run import load
+    from recurra.tasks.load import load
 
     torch.set_flush_denormal(True)
     # One stream of small matrices: threads would wait for each other.
     torch.set_num_threads(1)
-    how = Sampling(
-        temperature=arguments.temperature,
-        top_k=arguments.top_k,
-        top_p=arguments.top_p,
-        repetition_penalty=arguments.repetition_penalty,
-    )
-    trained = load(arguments.run)
-    unseen = trained.unseen(arguments.prompt)
-    if unseen and arguments.unknown != "error":
-        done = "leaves them out" if arguments.unknown == "skip" else "takes their nearest relatives"
-        print(
-            f"recurra: the model never saw {_named(unseen)}; it {done} (--unknown error refuses such a prompt)",
-            file=sys.stderr,
-        )
-    if unseen and arguments.unknown == "error":
-        raise DataError(
-            message(
-                "recurra generate",
-                f"the prompt has characters that the model never saw: {_named(unseen)}",
-                hint="--unknown skip leaves them out, --unknown replace takes their nearest relatives.",
-            )
-        )
-    seed = arguments.seed if arguments.seed is not None else torch.seed() % 2**31
-    pieces = trained.stream(arguments.prompt, how=how, seed=seed, unknown=arguments.unknown)
-    if arguments.length:
-        pieces = itertools.islice(pieces, arguments.length)
+    predictor = load(arguments.run)
+    if not isinstance(predictor, Generates):
+        able = ", ".join(abilities(predictor))
+        raise ConfigError(message(arguments.run, f"holds a model that does not write; it {able}"))
+    unseen = predictor.unseen(options.prompt)
+    if unseen and options.unknown == "error":
+        fact = f"the prompt has characters that the model never saw: {_names(unseen)}"
+        hint = "--unknown skip leaves them out, --unknown replace takes their nearest relatives."
+        raise DataError(message("recurra generate", fact, hint=hint))
+    if unseen:
+        done = "leaves them out" if options.unknown == "skip" else "takes their nearest relatives"
+        hint = "--unknown error refuses such a prompt"
+        print(f"recurra: the model never saw {_names(unseen)}; it {done} ({hint})", file=sys.stderr)
+    if options.seed is None:
+        options = msgspec.structs.replace(options, seed=torch.seed() % 2**31)
+    pieces = predictor.generated(options)
+    if options.length:
+        pieces = itertools.islice(pieces, options.length)
     if arguments.json:
-        text = "".join(pieces)
-        print(
-            json.dumps(
-                {"prompt": arguments.prompt, "text": text, "seed": seed, "run": arguments.run}, ensure_ascii=False
-            )
-        )
+        record = {"prompt": options.prompt, "text": "".join(pieces), "seed": options.seed, "run": arguments.run}
+        print(json.dumps(record, ensure_ascii=False))
         return 0
-    write = sys.stdout.write
-    write(arguments.prompt)
+    sys.stdout.write(options.prompt)
     for piece in pieces:
-        write(piece)
+        sys.stdout.write(piece)
         sys.stdout.flush()
-    write("\n")
+    sys.stdout.write("\n")
     return 0
 
 
-def _named(characters: list[str]) -> str:
-    names = [f"{one!r} (U+{ord(one):04X} {unicodedata.name(one, 'unnamed').lower()})" for one in characters[:_SHOWN]]
-    more = [f"and {len(characters) - _SHOWN} more"] if len(characters) > _SHOWN else []
+def _names(characters: list[str]) -> str:
+    names = [f"{c!r} (U+{ord(c):04X} {unicodedata.name(c, 'unnamed').lower()})" for c in characters[:_NAMED]]
+    more = [f"and {len(characters) - _NAMED} more"] if len(characters) > _NAMED else []
     return ", ".join([*names, *more])

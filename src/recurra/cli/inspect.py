@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ PARTS = (
 _PATIENCE_S = 2.0
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: argparse.ArgumentParser, words: Sequence[str]) -> list[str]:
     """Add the arguments of this verb."""
     parser.add_argument("run", metavar="RUN", help="the folder of a trained run")
     parser.add_argument(
@@ -43,7 +44,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON; the page only with --out")
     parser.add_argument("--rows", type=int, default=8, help="rows of the example (default 8)")
     parser.add_argument("--steps", type=int, default=512, help="steps of a row at most (default 512)")
+    parser.add_argument("--code", action="append", default=[], metavar="FILE:NAME", help="a task or cell of your own")
     parser.add_argument("--quiet", action="store_true", help="no progress")
+    return list(words)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -97,7 +100,7 @@ def _case(folder: str, arguments: argparse.Namespace) -> Case:
     from recurra.diagnostics.history import read_spectra
     from recurra.diagnostics.inspection import Case
     from recurra.diagnostics.subject import Inspectable
-    from recurra.serving import load
+    from recurra.tasks.load import load
     from recurra.training.log import read_lines
 
     trained = load(folder)

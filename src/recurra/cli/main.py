@@ -16,25 +16,27 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from types import ModuleType
 from typing import NoReturn
 
 from recurra import __version__
 from recurra.base.errors import RecurraError, nearest
+from recurra.cli.arguments import load_named_code
+from recurra.tasks.capability import CAPABILITIES
 
 __all__ = ["VERBS", "main"]
 
 VERBS = {
     "cells": "list the recurrent cells: equations, parameters, sources",
-    "train": "train a model: recurra train text FILE...; recurra train lists what else",
+    "train": "train a model: recurra train TASK ...; recurra train lists the tasks",
     "generate": "let a trained model write",
-    "eval": "measure a trained model: on a text, on cases, on a stream with events",
+    "eval": "measure a trained model, on its held-out data or on files",
     "compare": "train several cells on one task: equal sizes, seeds, a search for each one's rate",
     "forecast": "forecast series with a trained run: recurra forecast RUN data.csv --out FILE",
     "backtest": "forecast from past origins and compare: recurra backtest RUN data.csv",
     "watch": "watch a stream with a trained run: answers as JSON lines, row by row",
-    "classify": "tell the classes of series with a trained run: recurra classify RUN cases.ts --out FILE",
+    "classify": "classify series with a trained run: recurra classify RUN cases.ts --out FILE",
     "detect": "find events in a file with a trained run: recurra detect RUN data.csv --out FILE",
+    "tag": "label the tokens of a file with a trained run: recurra tag RUN FILE --out FILE",
     "report": "write the report of a run anew",
     "inspect": "look inside a trained run: memory, gradients, gates, units, saliency",
     "filter": "cancel noise in a recording: recurra filter FILE --reference FILE --out FILE",
@@ -42,26 +44,8 @@ VERBS = {
 }
 """Verb -> what it does; the verb's module is imported when it is asked for, and torch only when it is needed."""
 
-KINDS = {
-    "train": {
-        "text": ("", "a model of text: recurra train text FILE... --out runs/x"),
-        "task": ("", "a classic task of the papers: recurra train task NAME; without a name it lists them"),
-        "forecast": (
-            "train_forecast",
-            "a forecaster of series: recurra train forecast data.csv --target y --horizon 24 --out runs/x",
-        ),
-        "classify": ("train_classify", "a classifier of whole series: recurra train classify cases.ts --out runs/x"),
-        "events": (
-            "train_events",
-            "a detector of events in a stream: recurra train events data.csv --events events.csv --out runs/x",
-        ),
-        "anomaly": ("train_anomaly", "an anomaly detector: recurra train anomaly data.csv --out runs/x"),
-    }
-}
-"""Verb -> first word after it -> the module with options of its own ("": the verb's), and what it does."""
-
-EVALUATORS = {"anomaly": "evaluate_anomaly", "classify": "evaluate_classify", "events": "evaluate_events"}
-"""Task of the run -> the module behind `recurra eval`, where that of texts would not fit."""
+MODULES = {"eval": "evaluate", **dict.fromkeys(CAPABILITIES, "predict")}
+"""Verb -> the module behind it, where that is called otherwise."""
 
 INTERRUPTED, BROKEN_PIPE, REFUSED = 130, 141, 2
 
@@ -111,61 +95,22 @@ def _run(arguments: list[str]) -> int:
             f"recurra: no command is called {verb!r}\n  There are: {', '.join(nearest(verb, VERBS))}.", file=sys.stderr
         )
         return REFUSED
-    kinds, kind = KINDS.get(verb, {}), arguments[1] if len(arguments) > 1 else ""
-    if kinds and kind in ("", "-h", "--help", "help"):
-        print(_kinds(verb), file=sys.stdout if kind else sys.stderr)
-        return 0 if kind else REFUSED
-    if kinds and kind not in kinds and not kind.startswith("-"):
-        known = ", ".join(nearest(kind, kinds))
-        print(f"recurra {verb}: nothing is called {kind!r}\n  There are: {known}.", file=sys.stderr)
-        return REFUSED
-    named = [word for word in arguments[1:] if word in kinds]
-    if named and kind not in kinds and all(kinds[word][0] for word in named):
-        # Where options come first, only the verb's own parser can tell a kind from the value of an option.
-        print(f"recurra {verb}: {named[0]} comes before its options: recurra {verb} {named[0]} ...", file=sys.stderr)
-        return REFUSED
-    own, _ = kinds.get(kind, ("", ""))
-    module, typed = (_module(own), 2) if own else (_module(verb), 1)
-    if verb == "eval" and (judge := EVALUATORS.get(_task_named(arguments[1:]))):
-        module = _module(judge)
+    module = importlib.import_module(f"recurra.cli.{MODULES.get(verb, verb)}")
     parser = _Parser(
-        prog=f"recurra {' '.join(arguments[:typed])}",
+        prog=f"recurra {verb}",
         description=(module.__doc__ or "").strip(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    load_named_code(arguments[1:])
     try:
-        module.configure(parser)
-        parsed = parser.parse_intermixed_args(arguments[typed:])
+        parsed = parser.parse_intermixed_args(module.configure(parser, arguments[1:]))
     except SystemExit as stop:
         # argparse exits by itself after --help or a fault; a caller of main() gets a code instead.
         return int(stop.code or 0)
-    # What was typed, for the record that a run keeps of itself.
+    # What was typed, for the record that a run has of itself.
     parsed.words = arguments
     return int(module.run(parsed))
-
-
-def _module(verb: str) -> ModuleType:
-    return importlib.import_module(f"recurra.cli.{'evaluate' if verb == 'eval' else verb}")
-
-
-def _task_named(words: Sequence[str]) -> str:
-    """The task of the first run folder among the words; "" where there is none."""
-    import tomllib
-
-    for word in words:
-        try:
-            with open(os.path.join(word, "config.toml"), "rb") as file:
-                return str(tomllib.load(file).get("task", ""))
-        except (OSError, ValueError):
-            continue
-    return ""
-
-
-def _kinds(verb: str) -> str:
-    lines = [f"usage: recurra {verb} KIND ...", ""]
-    lines += [f"  {kind:<10}{about}" for kind, (_, about) in KINDS[verb].items()]
-    return "\n".join([*lines, "", f"recurra {verb} KIND --help says more."])
 
 
 def _overview() -> str:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import argparse
-from importlib import import_module
+from collections.abc import Sequence
 from pathlib import Path
 
 __all__ = ["configure", "run"]
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: argparse.ArgumentParser, words: Sequence[str]) -> list[str]:
     """Add the arguments of this verb."""
     parser.add_argument("run", metavar="RUN", help="the folder of a run, finished or not")
+    parser.add_argument("--code", action="append", default=[], metavar="FILE:NAME", help="a task or cell of your own")
+    return list(words)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write it, and print where it is."""
-    from recurra.serving.loading import task_of
+    from recurra.tasks.report import write_report
 
-    task = task_of(arguments.run)
-    # Whatever else trains on its own words is a classic task.
-    room = task if task in ("text", "forecast", "anomaly", "classify", "events") else "classic"
-    print(import_module(f"recurra.tasks.{room}.report").write_report(Path(arguments.run)))
+    print(write_report(Path(arguments.run)))
     return 0

@@ -16,7 +16,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -29,9 +29,9 @@ _CHUNK = 1 << 16
 _PAUSE_S = 0.05
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: argparse.ArgumentParser, words: Sequence[str]) -> list[str]:
     """Add the arguments of this verb."""
-    parser.add_argument("run", metavar="RUN", help="the folder of a run of forecast, anomaly, events or classify")
+    parser.add_argument("run", metavar="RUN", help="the folder of a trained run that answers row by row")
     parser.add_argument("file", nargs="?", metavar="FILE", help="the stream (default: standard input)")
     parser.add_argument("--out", metavar="FILE", help="where the answers go (default: standard output)")
     parser.add_argument("--follow", action="store_true", help="wait for more when FILE ends")
@@ -52,7 +52,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch-ms", type=float, default=0.0, metavar="MS", help="wait so long for rows to take together (default 0)"
     )
+    parser.add_argument("--code", action="append", default=[], metavar="FILE:NAME", help="a task or cell of your own")
     parser.add_argument("--quiet", action="store_true", help="no counts at the end; bad rows are still told")
+    return list(words)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -129,18 +131,11 @@ def _output(path: str, written: int) -> TextIO:
 
 
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:
-    from recurra.serving.loading import task_of
-
-    task = task_of(arguments.run)
+    """What was typed; the live model of the run says which of it it has."""
     options: dict[str, Any] = {}
     if arguments.threshold is not None:
-        names = {"anomaly": "threshold", "events": "high"}
-        if task not in names:
-            raise ConfigError(message(_WHERE, f"a run of the task {task!r} has no --threshold"))
-        options[names[task]] = arguments.threshold
+        options["threshold"] = arguments.threshold
     if arguments.cold:
-        if task != "anomaly":
-            raise ConfigError(message(_WHERE, f"a run of the task {task!r} has no --cold"))
         options["cold"] = True
     return options
 

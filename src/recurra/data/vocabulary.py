@@ -40,7 +40,21 @@ class Vocabulary:
 
     level: Level
     symbols: str = ""
-    """The characters in order of code point; empty at byte level."""
+    """The characters, in order of code point where they are of one text; empty at byte level."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where a symbol occurs twice."""
+        if len(set(self.symbols)) != len(self.symbols):
+            raise ValueError("a vocabulary has each symbol once")
+
+    def extended(self, other: Vocabulary) -> Vocabulary:
+        """Return this vocabulary with the symbols of another one that it lacks behind its own.
+
+        >>> Vocabulary.of("ab").extended(Vocabulary.of("cab")).symbols
+        'abc'
+        """
+        known = set(self.symbols)
+        return Vocabulary(self.level, self.symbols + "".join(char for char in other.symbols if char not in known))
 
     @classmethod
     def of(cls, blocks: str | Iterable[str]) -> Vocabulary:
@@ -117,7 +131,7 @@ class Vocabulary:
             raise DataError(message(str(path), f"is not a vocabulary: {error!r}")) from error
         if version != _FORMAT:
             raise DataError(message(str(path), f"is a vocabulary of format {version!r}, this Recurra reads {_FORMAT}"))
-        if level not in ("char", "byte") or not isinstance(symbols, str) or list(symbols) != sorted(set(symbols)):
+        if level not in ("char", "byte") or not isinstance(symbols, str) or len(set(symbols)) != len(symbols):
             raise DataError(message(str(path), "is not a vocabulary: level or symbols are not as they were written"))
         return cls(level, symbols)
 

@@ -1,5 +1,5 @@
 """Floor 6a: what a finished run is used through."""
 
-from recurra.serving.loading import load
+from recurra.tasks.load import load
 
 __all__ = ["load"]

@@ -5,9 +5,9 @@ lines -> `RowReader` -> rows -> `Watch` -> a task's `LiveModel` -> JSON lines
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -15,18 +15,15 @@ import numpy as np
 
 from recurra.base.errors import CheckpointError, ConfigError, DataError, RecurraError, message
 from recurra.data.clock import Moment
-from recurra.serving.loading import task_of
 from recurra.serving.rows import Fault, Row
+from recurra.tasks.capability import Streams, abilities
+from recurra.tasks.load import load
 from recurra.training import checkpoint
 from recurra.training.arrays import packed_state, unpacked_state
 
 __all__ = ["Answer", "LiveModel", "Watch", "dumped", "live_model"]
 
 VERSION = 1
-
-ROOMS = {"anomaly": "anomaly", "classify": "classify", "events": "events", "forecast": "forecast"}
-"""Task -> the room under `recurra.tasks` that has a module `live` with a function `live(run_folder, **options)`."""
-
 
 _RARE = ("event", "begin", "end")
 """Kinds of records that come when something happens, not with every row."""
@@ -51,12 +48,22 @@ class LiveModel(Protocol):
 
 
 def live_model(run_folder: Path | str, **options: Any) -> LiveModel:
-    """The live model of a run, whatever its task. Raises ConfigError for a task that cannot be watched with."""
-    task = task_of(run_folder)
-    if task not in ROOMS:
-        fact = f"is a run of the task {task!r}, which does not answer row by row"
-        raise ConfigError(message(str(run_folder), fact, f"recurra watch takes runs of {', '.join(ROOMS)}."))
-    return import_module(f"recurra.tasks.{ROOMS[task]}.live").live(run_folder, **options)
+    """Return the live model of a run, whatever its task; options as its predictor's `live` takes them.
+
+    Raises:
+        ConfigError: for a model that does not answer row by row, and for an option that it does not have.
+
+    """
+    predictor = load(run_folder)
+    if not isinstance(predictor, Streams):
+        able = ", ".join(abilities(predictor))
+        fact = f"holds a model that does not answer row by row; it {able}"
+        raise ConfigError(message(str(run_folder), fact))
+    known = inspect.signature(predictor.live).parameters
+    for name in options:
+        if name not in known:
+            raise ConfigError(message("recurra watch", f"the model of this run has no --{name}"))
+    return predictor.live(**options)
 
 
 class Answer(NamedTuple):

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from recurra.base.config import Settings
+from recurra.base.option import Option
 
 __all__ = [
     "AverageConfig",
@@ -66,7 +67,8 @@ class OptimConfig(Settings, frozen=True):
 
     name: Literal["sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop", "asgd", "nt_asgd"] = "adamw"
     """asgd and nt_asgd are SGD plus an average of the weights, see training/average.py."""
-    learning_rate: Rate = 2e-3
+    learning_rate: Annotated[Rate, Option("rate")] = 2e-3
+    """The highest learning rate; the schedule is a factor on it."""
     momentum: Decay = 0.9
     """Of momentum and nesterov."""
     beta1: Decay = 0.9
@@ -189,11 +191,11 @@ class StoppingConfig(Settings, frozen=True):
 class TrainConfig(Settings, frozen=True):
     """One training run. An iteration is one update of the weights."""
 
-    iterations: Count = 0
+    iterations: Annotated[Count, Option()] = 0
     """Iterations to train for; 0: no limit."""
-    epochs: Count = 0
+    epochs: Annotated[Count, Option()] = 0
     """Passes over the data to train for; 0: no limit."""
-    minutes: NonNegative = 0.0
+    minutes: Annotated[NonNegative, Option()] = 0.0
     """Wall-clock minutes to train for; 0: no limit. A run that ends by the clock is not reproducible."""
     gradient: GradientConfig = GradientConfig()
     optim: OptimConfig = OptimConfig()

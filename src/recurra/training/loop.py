@@ -255,6 +255,10 @@ class Trainer:
         if self.average and self.average.observe(cost):
             self.report.say(f"iteration {self.iteration}: validation stalls, averaging of the weights begins")
 
+    def judge(self) -> None:
+        """Evaluate the weights as they are now, before or between updates."""
+        self._evaluate()
+
     def prefer(self) -> None:
         """Keep the weights that were just judged, whatever better measure others had; for callbacks."""
         self.stopping.forget()

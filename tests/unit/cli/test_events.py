@@ -45,7 +45,7 @@ def trained(files):
 
 def test_a_run_of_another_task(trained, files, capsys):
     assert main(["classify", str(trained), str(files / "plain.csv")]) == 2
-    assert "is a run of the task events, one of classify was expected" in capsys.readouterr().err
+    assert "is a run of the task events, which detects events, streams" in capsys.readouterr().err
 
 
 def test_a_column_and_a_table_are_the_same(files, trained, capsys):
@@ -84,7 +84,7 @@ def test_measuring(trained, files, capsys):
     assert main([*words, str(files / "events.csv")]) == 0
     assert "false/h" in capsys.readouterr().out
     assert main(words) == 2
-    assert "has no events to compare with" in capsys.readouterr().err
+    assert "has no events to learn from or to compare with" in capsys.readouterr().err
     assert main(["report", str(trained)]) == 0
 
 

@@ -75,7 +75,7 @@ def test_backtest(trained, table, capsys):
         (["--horizon", "0"], "horizon"),
         (["--horizon", "5000"], "the longest series has 200 rows"),
         (["--quantiles", "0.9,0.5"], "must rise strictly"),
-        (["--quantiles", "low"], "numbers between commas"),
+        (["--quantiles", "low"], "quantiles: expected"),
         (["--model", "arima"], "model.name"),
         (["--freq", "7min"], "not spaced by 7min"),
         (["--known", "promo"], "no column is called 'promo'"),

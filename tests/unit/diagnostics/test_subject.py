@@ -13,8 +13,8 @@ from recurra.data.vocabulary import Vocabulary
 from recurra.diagnostics.subject import Inspectable, Subject
 from recurra.layers import Recurrent
 from recurra.tasks.text.model import TextModel
-from recurra.tasks.text.run import TextRun
 from recurra.tasks.text.settings import ModelSettings, TextSettings
+from recurra.tasks.text.writer import TextRun
 
 
 def squares(outputs: Tensor, targets: Tensor) -> Tensor:

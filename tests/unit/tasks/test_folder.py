@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -13,9 +12,11 @@ from recurra.base.config import Settings
 from recurra.base.errors import CheckpointError, DataError
 from recurra.tasks.classify.run import train_run
 from recurra.tasks.classify.settings import CaseSettings, ClassifySettings
-from recurra.tasks.folder import CONFIG, NOTE, Runs, footer, free, held, read_note, task_in, write_note
-
-TASKS = ("text", "forecast", "classify", "events", "anomaly")
+from recurra.tasks.folder import CONFIG, NOTE, RunFolder, footer, locked, read_note, task_in, write_note
+from recurra.tasks.load import load
+from recurra.tasks.registry import TASKS, task_named
+from recurra.tasks.settings import TaskSettings
+from recurra.tasks.task import Task
 
 
 class Inner(Settings, frozen=True):
@@ -25,61 +26,73 @@ class Inner(Settings, frozen=True):
     minutes: float = 0.0
 
 
-class Outer(Settings, frozen=True):
+class Outer(TaskSettings, frozen=True):
     """Settings of a task that there is not."""
 
     task: str = "knitting"
-    seed: int = 0
     train: Inner = Inner()
 
 
-RUNS = Runs("knitting", Outer, ("pattern.json",), free("seed"))
+class Knitting(Task):
+    """A task that there is not."""
+
+    settings = Outer
+    prepared = dict[str, int]
+    prepared_file = "pattern.json"
+    free = ("seed",)
+
+
+def folder(path: Path) -> RunFolder:
+    return RunFolder(Knitting(), path)
 
 
 @pytest.mark.parametrize(("task", "other"), list(itertools.permutations(TASKS, 2)))
 def test_a_run_of_another_task_is_named(tmp_path: Path, task: str, other: str) -> None:
     (tmp_path / CONFIG).write_text(f'task = "{other}"\n')
     with pytest.raises(CheckpointError, match=f"is a run of the task {other}, one of {task} was expected"):
-        import_module(f"recurra.tasks.{task}.run").load(tmp_path)
+        RunFolder(task_named(task), tmp_path).settings()
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", list(TASKS))
 def test_what_is_no_run_names_its_siblings(tmp_path: Path, task: str) -> None:
     (tmp_path / "airline").mkdir()
     (tmp_path / "airline" / CONFIG).write_text(f'task = "{task}"\n')
     with pytest.raises(CheckpointError, match=r"no such run[\s\S]*airline\."):
-        import_module(f"recurra.tasks.{task}.run").load(tmp_path / "airlines")
+        load(tmp_path / "airlines")
 
 
 def test_a_run_goes_on_with_the_settings_it_began_with(tmp_path: Path) -> None:
-    with RUNS.opened(tmp_path, Outer(), False, "recurra train knitting"):
-        pass
+    with folder(tmp_path).opened(Outer(), False, command="recurra train knitting") as begin:
+        begin()
     with pytest.raises(CheckpointError, match=r"holds a run already.*nothing was changed"):
-        RUNS.check(tmp_path, Outer(), False)
-    RUNS.check(tmp_path, Outer(seed=4, train=Inner(minutes=2.0)), True)
+        folder(tmp_path).check(Outer(), False)
+    folder(tmp_path).check(Outer(seed=4, train=Inner(minutes=2.0)), True)
     with pytest.raises(CheckpointError, match=r"train\.width: 3 then, 5 now"):
-        RUNS.check(tmp_path, Outer(train=Inner(width=5)), True)
-    with RUNS.opened(tmp_path, Outer(seed=4), True, "recurra train knitting --resume"):
-        pass
+        folder(tmp_path).check(Outer(train=Inner(width=5)), True)
+    with folder(tmp_path).opened(Outer(seed=4), True, command="recurra train knitting --resume") as begin:
+        begin()
     assert read_note(tmp_path)["commands"] == ["recurra train knitting", "recurra train knitting --resume"]
-    assert RUNS.settings(tmp_path).seed == 4
+    assert folder(tmp_path).settings().seed == 4
 
 
 def test_files_of_others_are_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "pattern.json").write_text("mine")
-    with pytest.raises(CheckpointError, match=r"would overwrite: pattern\.json"), RUNS.opened(tmp_path, Outer(), False):
+    with (
+        pytest.raises(CheckpointError, match=r"would overwrite: pattern\.json"),
+        folder(tmp_path).opened(Outer(), False),
+    ):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["pattern.json"]
     with pytest.raises(CheckpointError, match="no run that could be continued"):
-        RUNS.check(tmp_path, Outer(), True)
+        folder(tmp_path).check(Outer(), True)
     with pytest.raises(CheckpointError, match="is a file"):
-        RUNS.check(tmp_path / "pattern.json", Outer(), False)
+        folder(tmp_path / "pattern.json").check(Outer(), False)
 
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:
-    with held(tmp_path):
+    with locked(tmp_path):
         fault = pytest.raises(CheckpointError, match="another process trains there")
-        with fault, RUNS.opened(tmp_path, Outer(), False):
+        with fault, folder(tmp_path).opened(Outer(), False):
             pass
     assert not (tmp_path / CONFIG).exists()
 
@@ -87,13 +100,13 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
 def test_unfinished_and_damaged_files(tmp_path: Path) -> None:
     config.save(Outer(), tmp_path / CONFIG)
     with pytest.raises(CheckpointError, match=r"not finished[\s\S]*recurra train knitting --out .* --resume"):
-        RUNS.read_json(tmp_path, "pattern.json", dict)
+        folder(tmp_path).prepared()
     (tmp_path / "pattern.json").write_text('{"rows": 3')
     with pytest.raises(CheckpointError, match="is damaged"):
-        RUNS.read_json(tmp_path, "pattern.json", dict)
+        folder(tmp_path).prepared()
     (tmp_path / "pattern.json").write_text('{"rows": "three"}')
     with pytest.raises(CheckpointError, match="is damaged"):
-        RUNS.read_json(tmp_path, "pattern.json", dict[str, int])
+        folder(tmp_path).prepared()
 
 
 def test_notes(tmp_path: Path) -> None:

@@ -5,20 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 
-from recurra.base.errors import DataError, message
+from recurra.base.errors import ConfigError, DataError, message
+from recurra.diagnostics.subject import Subject
+from recurra.tasks.anomaly.live import AnomalyLive, NetLive, OnlineLive
 from recurra.tasks.anomaly.network import ErrorNet
 from recurra.tasks.anomaly.online import PARTS, OnlineDetector
 from recurra.tasks.anomaly.settings import AnomalySettings
+from recurra.tasks.anomaly.subject import anomaly_subject
 from recurra.tasks.anomaly.table import Rows
 
-if TYPE_CHECKING:
-    from recurra.diagnostics.subject import Subject
+__all__ = ["AnomalyPrepared", "Detector", "Judged", "NetDetector", "OnlineRun", "peaks"]
 
-__all__ = ["Detector", "Judged", "NetDetector", "OnlineRun", "peaks"]
+
+class AnomalyPrepared(msgspec.Struct, frozen=True):
+    """What is stored beside the weights: detector.json."""
+
+    channels: tuple[str, ...]
+    threshold: float
+    scales: dict[str, tuple[list[float], list[float]]] = {}
+    """Of each series: the mean and the deviation of each channel."""
 
 
 class Judged(NamedTuple):
@@ -39,6 +49,17 @@ class Detector:
     settings: AnomalySettings
     channels: tuple[str, ...]
     threshold: float
+
+    def __post_init__(self) -> None:
+        """Begin without a folder."""
+        self.judged: tuple[Judged, ...] = ()
+        """Of the rows of training, where that has judged them."""
+        self.folder: Path | None = None
+
+    @property
+    def prepared(self) -> AnomalyPrepared:
+        """Return what is stored beside the weights."""
+        return AnomalyPrepared(self.channels, self.threshold, getattr(self, "scales", {}))
 
     def judge(self, series: Sequence[Rows]) -> list[Judged]:
         """A score and an alarm for each row of each series, each seen for the first time."""
@@ -78,6 +99,26 @@ class OnlineRun(Detector):
     threshold: float = 0.5
     state: dict[str, Any] = field(default_factory=dict)
     """Where the streams of the training data stood at its end: "ids", and the arrays of the detector."""
+
+    net = None
+
+    @property
+    def arrays(self) -> dict[str, Any]:
+        """Return what is saved where others have weights."""
+        return self.state
+
+    def live(self, *, threshold: float | None = None, cold: bool = False) -> AnomalyLive:
+        """Return a live detector.
+
+        Args:
+            threshold: another one than the run's.
+            cold: begin anew, instead of going on with the streams of the training data.
+
+        Raises:
+            ConfigError: for a threshold that is none.
+
+        """
+        return OnlineLive(self, threshold=_checked(threshold), warm=not cold)
 
     def fresh(self, threshold: float | None = None) -> OnlineDetector:
         """A detector that has seen nothing."""
@@ -143,6 +184,10 @@ class NetDetector(Detector):
     scales: dict[str, tuple[list[float], list[float]]]
     """Of each series: the mean and the deviation of each channel."""
 
+    def live(self, *, threshold: float | None = None) -> AnomalyLive:
+        """Return a live detector; threshold: another one than the run's. Raises ConfigError for one that is none."""
+        return NetLive(self, threshold=_checked(threshold))
+
     def scale(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Mean and deviation (C,) of a series."""
         if name in self.scales:
@@ -157,9 +202,7 @@ class NetDetector(Detector):
         return (one.values - mean) / deviation
 
     def subject(self, data: Sequence[Path | str] = (), *, rows: int = 8, steps: int = 512) -> Subject:
-        """The net with the newest rows, for the diagnostics: see `anomaly_subject`."""
-        from recurra.tasks.anomaly.subject import anomaly_subject
-
+        """Return the net with the newest rows, for the diagnostics: see `anomaly_subject`."""
         return anomaly_subject(self, data, rows, steps)
 
     def scores(self, one: Rows) -> np.ndarray:
@@ -175,3 +218,9 @@ class NetDetector(Detector):
             alarms = peaks(scores, self.settings.quiet) & (np.nan_to_num(scores, nan=-np.inf) >= self.threshold)
             found.append(Judged(one.id, scores, alarms))
         return found
+
+
+def _checked(threshold: float | None) -> float | None:
+    if threshold is not None and not 0 < threshold < float("inf"):
+        raise ConfigError(message("live", f"a threshold must be above 0, got {threshold:g}"))
+    return threshold

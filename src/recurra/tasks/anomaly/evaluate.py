@@ -17,12 +17,12 @@ from recurra.tasks.anomaly.detector import Detector, Judged
 from recurra.tasks.anomaly.metrics import Events, average_precision, events_of
 from recurra.tasks.anomaly.table import Rows
 
-__all__ = ["Found", "judged_rows", "labelled"]
+__all__ = ["Judgement", "judged_rows", "labelled"]
 
 
 @dataclass(frozen=True)
-class Found:
-    """Series with what was said of them."""
+class Judgement:
+    """Series with the scores and alarms of their rows."""
 
     series: Sequence[Rows]
     judged: Sequence[Judged]
@@ -81,14 +81,14 @@ class Found:
 
 def judged_rows(
     detector: Detector, series: Sequence[Rows], *, judged: Sequence[Judged] = (), test: int = 0, tolerance: int = 0
-) -> Found:
+) -> Judgement:
     """Every row judged; measured are the last `test` rows of each series, all where that is 0.
 
     judged: what was said of them, where that is known already.
     """
     first = [max(len(one.values) - test, 0) if test else 0 for one in series]
     part = f"the last {test:,} rows of each series, kept from training" if test else "all rows"
-    return Found(series, judged or detector.judge(series), detector.threshold, first, tolerance, part)
+    return Judgement(series, judged or detector.judge(series), detector.threshold, first, tolerance, part)
 
 
 def labelled(series: Sequence[Rows], windows: Mapping[str, Sequence[Sequence[str]]], where: str) -> list[Rows]:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from recurra.base.errors import ConfigError, DataError, message
+from recurra.base.errors import DataError, message
 from recurra.data.clock import moment
 from recurra.tasks.anomaly.bank import Bank
-from recurra.tasks.anomaly.detector import NetDetector, OnlineRun
 from recurra.tasks.anomaly.online import PARTS, Peaks
-from recurra.tasks.anomaly.run import load
 
-__all__ = ["AnomalyLive", "NetLive", "OnlineLive", "live"]
+__all__ = ["AnomalyLive", "NetLive", "OnlineLive"]
 
 
 class AnomalyLive:
@@ -72,7 +69,7 @@ class AnomalyLive:
 class OnlineLive(AnomalyLive):
     """The online detector; `warm` goes on where the training data ended."""
 
-    def __init__(self, run: OnlineRun, *, threshold: float | None = None, warm: bool = True) -> None:
+    def __init__(self, run: Any, *, threshold: float | None = None, warm: bool = True) -> None:
         super().__init__(run.channels, run.threshold if threshold is None else threshold)
         self.detector = run.fresh(self.threshold)
         self.zone = run.settings.data.zone or None
@@ -114,7 +111,7 @@ class OnlineLive(AnomalyLive):
 class NetLive(AnomalyLive):
     """A trained net, its state or window carried for each stream."""
 
-    def __init__(self, run: NetDetector, *, threshold: float | None = None) -> None:
+    def __init__(self, run: Any, *, threshold: float | None = None) -> None:
         super().__init__(run.channels, run.threshold if threshold is None else threshold)
         self.run = run
         self._bank, self._peaks = Bank(**run.net.fresh), Peaks(run.settings.quiet)
@@ -155,23 +152,6 @@ class NetLive(AnomalyLive):
         self._bank.load_state(state["net"])
         self._peaks.load_state(state["peaks"])
         self._place = {str(one): place for place, one in enumerate(state["ids"])}
-
-
-def live(run_folder: Path | str, *, threshold: float | None = None, cold: bool = False) -> AnomalyLive:
-    """The live detector of a run folder.
-
-    threshold: another one than the run's. cold: the online detector begins anew, and does not go on with the streams
-    of its training data. Raises CheckpointError where the folder is no finished run, ConfigError for a threshold that
-    is none.
-    """
-    if threshold is not None and not (threshold > 0 and math.isfinite(threshold)):
-        raise ConfigError(message("live", f"a threshold must be above 0, got {threshold:g}"))
-    run = load(run_folder)
-    if isinstance(run, NetDetector):
-        return NetLive(run, threshold=threshold)
-    if isinstance(run, OnlineRun):
-        return OnlineLive(run, threshold=threshold, warm=not cold)
-    raise TypeError(type(run).__name__)
 
 
 def _plain(value: float) -> float | None:

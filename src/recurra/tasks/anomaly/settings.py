@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from recurra.base.config import Settings
+from recurra.base.option import Input, Option
+from recurra.tasks.settings import TaskSettings
 from recurra.training.config import OptimConfig, ScheduleConfig, StoppingConfig, TrainConfig
 
 __all__ = ["MODELS", "AnomalySettings", "DataSettings", "NetSettings", "OnlineSettings", "ThresholdSettings"]
@@ -23,19 +25,20 @@ MODELS = Model.__args__
 class DataSettings(Settings, frozen=True):
     """Which columns of which file."""
 
-    file: str = ""
-    target: tuple[str, ...] = ()
-    """Columns of values, channels of one series; empty: y, target or value, or every column of numbers."""
-    id: str = ""
-    """Column that tells series apart; empty: unique_id where there is one."""
-    time: str = ""
-    """Column of stamps; empty: ds, timestamp, date ..."""
-    zone: str = ""
-    """Whose clock tells the time of day, for stamps with an offset."""
-    label: str = ""
-    """Column of 0 and 1: rows that are anomalies, from which nothing is learnt; empty: label or anomaly, if there."""
-    test: Count = 0
-    """Rows at the end of each series that training never looks at, and the report measures on."""
+    file: Annotated[str, Input()] = ""
+    """The table of series."""
+    target: Annotated[tuple[str, ...], Option(shown="y, target or value, or all columns of numbers")] = ()
+    """Columns of values, channels of one series, comma-separated."""
+    id: Annotated[str, Option(shown="unique_id")] = ""
+    """Column that identifies the series."""
+    time: Annotated[str, Option(shown="ds, timestamp, date ...")] = ""
+    """Column of stamps."""
+    zone: Annotated[str, Option()] = ""
+    """Time zone whose clock gives the time of day, for stamps with an offset."""
+    label: Annotated[str, Option(shown="label or anomaly, where there is one")] = ""
+    """Column of 0 and 1: rows that are anomalies, from which nothing is learnt."""
+    test: Annotated[Count, Option()] = 0
+    """Rows at the end of each series that training never uses, and that are then measured."""
 
 
 class OnlineSettings(Settings, frozen=True):
@@ -58,12 +61,15 @@ class OnlineSettings(Settings, frozen=True):
 class NetSettings(Settings, frozen=True):
     """The recurrent nets that are trained on normal data."""
 
-    cell: str = "gru"
-    hidden: Positive = 32
+    cell: Annotated[str, Option()] = "gru"
+    """Recurrent cell; recurra cells lists them."""
+    hidden: Annotated[Positive, Option()] = 32
+    """Units per layer."""
     layers: Positive = 1
+    """Recurrent layers."""
     ahead: Positive = 3
     """Forecast: steps ahead that each row is forecast from, all of which it is then compared with."""
-    window: Annotated[int, Meta(ge=2)] = 32
+    window: Annotated[int, Meta(ge=2), Option()] = 32
     """Rows of a training sequence (forecast: four of them), and the rows that the autoencoder sees."""
     judge: Count = 0
     """Autoencoder: newest rows of the window whose errors make the score; 0: a quarter."""
@@ -75,22 +81,28 @@ class ThresholdSettings(Settings, frozen=True):
     method: Literal["auto", "fixed", "quantile", "tail"] = "auto"
     """quantile of the validation scores; tail: a Pareto tail fitted to them (Siffer et al. 2017). auto: fixed for the
     online detector, whose scores have a meaning of their own, else tail."""
-    rate: Inside = 1e-3
+    rate: Annotated[Inside, Option("false-alarms")] = 1e-3
     """Quantile and tail: the share of normal rows that may reach it."""
     value: Above = 0.5
     """Fixed."""
 
 
-class AnomalySettings(Settings, frozen=True):
-    """Everything that `recurra train anomaly` can be told."""
+class AnomalySettings(TaskSettings, frozen=True):
+    """An anomaly detector: recurra train anomaly data.csv --out runs/x.
+
+    The table is long (unique_id, ds, y) or wide (columns are channels of one series); rows are taken as they stand,
+    stamps may repeat and leave gaps. --model online (the default) learns while a stream runs and needs no training: the
+    run stores its settings, and the state of the streams at the end of the data. forecast and autoencoder train a
+    recurrent net on rows that are mostly normal; a column of labels (0 and 1) excludes known anomalies from it.
+    """
 
     task: Literal["anomaly"] = "anomaly"
-    model: Model = "online"
-    quiet: Count = 30
-    """A row is an alarm only if it is odder than each of so many before it."""
-    seed: int = 0
-    threads: Count = 0
+    model: Annotated[Model, Option()] = "online"
+    """online, forecast or autoencoder."""
+    quiet: Annotated[Count, Option("quiet-rows")] = 30
+    """A row is an alarm only if its score is above that of each of so many rows before it."""
     batch: Positive = 64
+    """Windows in a batch."""
     data: DataSettings = DataSettings()
     online: OnlineSettings = OnlineSettings()
     net: NetSettings = NetSettings()

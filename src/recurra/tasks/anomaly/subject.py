@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,13 +15,10 @@ from recurra.diagnostics.subject import Subject
 from recurra.tasks.anomaly.network import AutoEncoder, packed
 from recurra.tasks.anomaly.table import read_rows
 
-if TYPE_CHECKING:
-    from recurra.tasks.anomaly.detector import NetDetector
-
 __all__ = ["anomaly_subject"]
 
 
-def anomaly_subject(detector: NetDetector, data: Sequence[Path | str] = (), rows: int = 8, steps: int = 512) -> Subject:
+def anomaly_subject(detector: Any, data: Sequence[Path | str] = (), rows: int = 8, steps: int = 512) -> Subject:
     """The net with the newest rows of the longest series: stretches for a forecast, windows for an auto-encoder.
 
     data: one table; without any, that of training. Raises DataError where it is shorter than a window.

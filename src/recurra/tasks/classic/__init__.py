@@ -1,7 +1,34 @@
-"""The classic tasks of the papers: `run_task("embedded_reber", cell="lstm", seed=0)`; `TASKS` is the registry."""
+"""The classic tasks of the papers: `run_task("embedded_reber", cell="lstm", seed=0)`; `TASKS` is the registry.
 
-from recurra.tasks.classic.catalogue import TASKS
-from recurra.tasks.classic.problem import ClassicSettings, Problem, Task
-from recurra.tasks.classic.run import TaskResult, parameter_count, run_task, task_settings
+Names are imported when first used: the settings that all share come without torch.
+"""
 
-__all__ = ["TASKS", "ClassicSettings", "Problem", "Task", "TaskResult", "parameter_count", "run_task", "task_settings"]
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recurra.tasks.classic.benchmark import Benchmark, Problem
+    from recurra.tasks.classic.catalogue import TASKS
+    from recurra.tasks.classic.run import TaskResult, parameter_count, run_task, task_settings
+    from recurra.tasks.classic.settings import ClassicSettings
+
+__all__ = [
+    "TASKS",
+    "Benchmark",
+    "ClassicSettings",
+    "Problem",
+    "TaskResult",
+    "parameter_count",
+    "run_task",
+    "task_settings",
+]
+
+_MODULES = {"TASKS": "catalogue", "Benchmark": "benchmark", "Problem": "benchmark", "ClassicSettings": "settings"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES.get(name, 'run')}"), name)

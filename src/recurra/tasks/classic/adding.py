@@ -11,9 +11,10 @@ from torch import Generator, nn
 from recurra.base.rng import Streams, stream
 from recurra.data.batch import Batch
 from recurra.data.sets import adding
+from recurra.tasks.classic.benchmark import Benchmark, Problem
 from recurra.tasks.classic.graded import GradedSettings, graded
 from recurra.tasks.classic.model import SequenceModel, as_it_is, squared_error, squared_errors
-from recurra.tasks.classic.problem import Positive, Problem, Task, training
+from recurra.tasks.classic.settings import Positive, training
 from recurra.training.config import NonNegative, TrainConfig
 
 __all__ = ["ADDING"]
@@ -85,7 +86,7 @@ def _solved(found: Mapping[str, float], settings: AddingSettings) -> bool:
     return found["mse"] < 0.01 if settings.form == "unit" else found["wrong"] <= 1
 
 
-ADDING = Task(
+ADDING = Benchmark(
     name="adding",
     title="the adding problem: the sum of two marked numbers among hundreds",
     settings=AddingSettings,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from recurra.base.registry import Registry
 from recurra.tasks.classic.adding import ADDING
+from recurra.tasks.classic.benchmark import Benchmark
 from recurra.tasks.classic.chorales import CHORALES
 from recurra.tasks.classic.copy_memory import COPY_MEMORY
 from recurra.tasks.classic.counting import COUNTING
@@ -12,7 +13,6 @@ from recurra.tasks.classic.lorenz import LORENZ
 from recurra.tasks.classic.machine import ASSOCIATIVE_RECALL, NTM_COPY, REPEAT_COPY
 from recurra.tasks.classic.mackey_glass import MACKEY_GLASS
 from recurra.tasks.classic.narma10 import NARMA10
-from recurra.tasks.classic.problem import Task
 from recurra.tasks.classic.random_walk import RANDOM_WALK
 from recurra.tasks.classic.reber import EMBEDDED_REBER, REBER
 from recurra.tasks.classic.sines import SINES
@@ -23,7 +23,7 @@ from recurra.tasks.classic.xor_sequence import XOR_SEQUENCE
 
 __all__ = ["TASKS"]
 
-TASKS: Registry[Task] = Registry("task")
+TASKS: Registry[Benchmark] = Registry("task")
 for _task in (
     SYLLABLES,
     LETTERS,

@@ -13,8 +13,9 @@ from recurra.base.rng import Streams
 from recurra.data.buckets import BucketStream, padded
 from recurra.data.sets import piano_rolls
 from recurra.layers import Recurrent
+from recurra.tasks.classic.benchmark import Benchmark, Problem
 from recurra.tasks.classic.model import gate_starts, set_loss, set_losses
-from recurra.tasks.classic.problem import ClassicSettings, Positive, Problem, Task, training
+from recurra.tasks.classic.settings import ClassicSettings, Positive, training
 from recurra.training.config import AverageConfig, StoppingConfig, TrainConfig
 
 __all__ = ["CHORALES", "Keys"]
@@ -97,7 +98,7 @@ def _build(settings: ChoraleSettings, streams: Streams) -> Problem:
     )
 
 
-CHORALES = Task(
+CHORALES = Benchmark(
     name="chorales",
     title="Bach chorales: the next chord",
     settings=ChoraleSettings,

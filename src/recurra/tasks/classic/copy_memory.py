@@ -8,9 +8,10 @@ from torch import Generator, nn
 
 from recurra.base.rng import Streams, stream
 from recurra.data.sets import copy_memory
+from recurra.tasks.classic.benchmark import Benchmark, Problem
 from recurra.tasks.classic.graded import GradedSettings, graded
 from recurra.tasks.classic.model import SequenceModel, cross_entropies, cross_entropy, probabilities
-from recurra.tasks.classic.problem import Positive, Problem, Task, training
+from recurra.tasks.classic.settings import Positive, training
 from recurra.training.config import NonNegative, TrainConfig
 
 __all__ = ["COPY_MEMORY"]
@@ -66,7 +67,7 @@ def _build(settings: CopySettings, streams: Streams) -> Problem:
     )
 
 
-COPY_MEMORY = Task(
+COPY_MEMORY = Benchmark(
     name="copy_memory",
     title="copy memory: ten symbols wanted back after a long wait",
     settings=CopySettings,

@@ -11,9 +11,10 @@ from torch import Generator, nn
 from recurra.base.rng import Streams
 from recurra.data.sets import counting
 from recurra.layers.sequence import valid_mask
+from recurra.tasks.classic.benchmark import Benchmark, Problem
 from recurra.tasks.classic.graded import GradedSettings, graded
 from recurra.tasks.classic.model import SequenceModel, set_loss, set_losses
-from recurra.tasks.classic.problem import Positive, Problem, Task, training
+from recurra.tasks.classic.settings import Positive, training
 from recurra.training.config import TrainConfig
 
 __all__ = ["COUNTING"]
@@ -81,7 +82,7 @@ def reach(model: nn.Module, most: int, letters: int) -> int:
     return most
 
 
-COUNTING = Task(
+COUNTING = Benchmark(
     name="counting",
     title="counting: a^n b^n and a^n b^n c^n beyond the lengths seen",
     settings=CountingSettings,

@@ -12,8 +12,9 @@ from torch import Generator, Tensor, nn
 from recurra.base.rng import Streams, stream
 from recurra.data.batch import Batch
 from recurra.data.sets import mnist, small_digits
+from recurra.tasks.classic.benchmark import Benchmark, Problem
 from recurra.tasks.classic.model import SequenceModel, cross_entropies, cross_entropy, probabilities
-from recurra.tasks.classic.problem import ClassicSettings, Positive, Problem, Task, training
+from recurra.tasks.classic.settings import ClassicSettings, Positive, training
 from recurra.tasks.classic.stream import Rows
 from recurra.training.config import Count, TrainConfig
 
@@ -93,7 +94,7 @@ def _judge(model: nn.Module, x: Tensor, labels: Tensor) -> tuple[float, float]:
     return 100 * right / len(x), nats / len(x)
 
 
-PIXEL_DIGITS = Task(
+PIXEL_DIGITS = Benchmark(
     name="pixel_digits",
     title="handwritten digits, pixel by pixel in reading order",
     settings=PixelSettings,
@@ -110,7 +111,7 @@ PIXEL_DIGITS = Task(
     source="Le, Jaitly and Hinton 2015; 8 x 8: Alpaydin and Kaynak 1998, no published figure pixel by pixel",
 )
 
-PERMUTED_DIGITS = Task(
+PERMUTED_DIGITS = Benchmark(
     name="permuted_digits",
     title="handwritten digits, pixel by pixel in one random order",
     settings=PermutedSettings,

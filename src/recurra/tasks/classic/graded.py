@@ -6,12 +6,13 @@ A level is one number, the last one that of the task itself; all but `full` go t
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import Generator, nn
 
 from recurra.base.rng import Streams, stream
 from recurra.data.batch import Batch
-from recurra.tasks.classic.problem import ClassicSettings, Positive, Problem
+from recurra.tasks.classic.settings import ClassicSettings, Positive
 from recurra.tasks.classic.stream import Drawn
 from recurra.training.callback import Callback
 from recurra.training.config import NonNegative
@@ -65,7 +66,7 @@ def graded(
     return Curriculum(draw, steps, settings.curriculum, streams["data"])
 
 
-def with_level(problem: Problem, settings: ClassicSettings) -> Callable[[nn.Module], dict[str, float]]:
+def with_level(problem: Any, settings: ClassicSettings) -> Callable[[nn.Module], dict[str, float]]:
     """The problem's evaluation; where levels are climbed also the present `level` and the loss there, `level_loss`."""
     climbed = problem.stream
     if not isinstance(climbed, Curriculum) or not _climbs(settings):
@@ -83,7 +84,7 @@ def with_level(problem: Problem, settings: ClassicSettings) -> Callable[[nn.Modu
     return evaluate
 
 
-def climbing(problem: Problem, settings: ClassicSettings) -> list[Callback]:
+def climbing(problem: Any, settings: ClassicSettings) -> list[Callback]:
     """What makes a curriculum advance; nothing where no levels are climbed."""
     if not isinstance(problem.stream, Curriculum) or not isinstance(settings, GradedSettings) or not _climbs(settings):
         return []

@@ -9,9 +9,10 @@ from torch import Generator, nn
 
 from recurra.base.rng import Streams
 from recurra.data.sets import lorenz
+from recurra.tasks.classic.benchmark import Benchmark, Problem
 from recurra.tasks.classic.model import SequenceModel
-from recurra.tasks.classic.problem import Positive, Problem, Task, training
 from recurra.tasks.classic.series import SeriesSettings, forecast, split, standardised
+from recurra.tasks.classic.settings import Positive, training
 from recurra.training.config import TrainConfig
 
 __all__ = ["LORENZ"]
@@ -38,7 +39,7 @@ def _build(settings: LorenzSettings, streams: Streams) -> Problem:
     return forecast(settings, streams, split(values[:total], values[settings.ahead :], settings))
 
 
-LORENZ = Task(
+LORENZ = Benchmark(
     name="lorenz",
     title="Lorenz attractor: the point half a unit of time ahead",
     settings=LorenzSettings,

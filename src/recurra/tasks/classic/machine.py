@@ -17,9 +17,10 @@ from recurra.cells import CELLS
 from recurra.data.batch import Batch
 from recurra.data.sets import associative_recall, ntm_copy, repeat_copy
 from recurra.layers.memory import NTM
+from recurra.tasks.classic.benchmark import Benchmark, Problem
 from recurra.tasks.classic.graded import GradedSettings, graded
 from recurra.tasks.classic.model import SequenceModel
-from recurra.tasks.classic.problem import Positive, Problem, Task, training
+from recurra.tasks.classic.settings import Positive, training
 from recurra.training.config import AverageConfig, NonNegative, TrainConfig
 
 __all__ = ["ASSOCIATIVE_RECALL", "NTM_COPY", "REPEAT_COPY", "answer_bits"]
@@ -229,8 +230,8 @@ def _recall(settings: RecallSettings, streams: Streams) -> Problem:
 
 def _task(
     name: str, title: str, settings: type[_MachineSettings], model: Any, build: Any, chance: Any, paper: str
-) -> Task:
-    return Task(
+) -> Benchmark:
+    return Benchmark(
         name=name,
         title=title,
         settings=settings,

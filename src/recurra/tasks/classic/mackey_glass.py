@@ -8,9 +8,10 @@ from torch import Generator, nn
 
 from recurra.base.rng import Streams
 from recurra.data.sets import mackey_glass
+from recurra.tasks.classic.benchmark import Benchmark, Problem
 from recurra.tasks.classic.model import SequenceModel
-from recurra.tasks.classic.problem import Positive, Problem, Task, training
 from recurra.tasks.classic.series import SeriesSettings, forecast, split, standardised
+from recurra.tasks.classic.settings import Positive, training
 from recurra.training.config import TrainConfig
 
 __all__ = ["MACKEY_GLASS"]
@@ -38,7 +39,7 @@ def _build(settings: MackeyGlassSettings, streams: Streams) -> Problem:
     return forecast(settings, streams, split(values[:total], values[settings.ahead :], settings))
 
 
-MACKEY_GLASS = Task(
+MACKEY_GLASS = Benchmark(
     name="mackey_glass",
     title="Mackey-Glass (delay 17): the value 84 steps ahead",
     settings=MackeyGlassSettings,

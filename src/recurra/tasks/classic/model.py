@@ -18,7 +18,7 @@ from recurra.layers.chrono import chrono, keepers
 from recurra.layers.output import OutputLayer
 from recurra.layers.sequence import last_valid, valid_mask
 from recurra.layers.unit import resolve
-from recurra.tasks.classic.problem import ClassicSettings
+from recurra.tasks.classic.settings import ClassicSettings
 
 __all__ = [
     "SequenceModel",

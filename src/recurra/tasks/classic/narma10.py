@@ -8,9 +8,10 @@ from torch import Generator, nn
 
 from recurra.base.rng import Streams
 from recurra.data.sets import narma
+from recurra.tasks.classic.benchmark import Benchmark, Problem
 from recurra.tasks.classic.model import SequenceModel
-from recurra.tasks.classic.problem import Positive, Problem, Task, training
 from recurra.tasks.classic.series import SeriesSettings, forecast, split, standardised
+from recurra.tasks.classic.settings import Positive, training
 from recurra.training.config import Count, TrainConfig
 
 __all__ = ["NARMA10"]
@@ -40,7 +41,7 @@ def _build(settings: NarmaSettings, streams: Streams) -> Problem:
     return forecast(settings, streams, split(x, wanted, settings))
 
 
-NARMA10 = Task(
+NARMA10 = Benchmark(
     name="narma10",
     title="NARMA-10: the output of a system with memory and products, from its input",
     settings=NarmaSettings,

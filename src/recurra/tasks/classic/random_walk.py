@@ -13,9 +13,10 @@ from torch import Generator, Tensor, nn
 from recurra.base.rng import Streams
 from recurra.data.batch import Batch
 from recurra.data.sets import random_walk
+from recurra.tasks.classic.benchmark import Benchmark, Problem
 from recurra.tasks.classic.model import SequenceModel
-from recurra.tasks.classic.problem import Positive, Problem, Task, training
 from recurra.tasks.classic.series import SeriesSettings, forecast, split, standardised
+from recurra.tasks.classic.settings import Positive, training
 from recurra.training.config import Count, TrainConfig
 
 __all__ = ["RANDOM_WALK"]
@@ -96,7 +97,7 @@ def _verdict(found: Mapping[str, float], settings: WalkSettings) -> str:
     )
 
 
-RANDOM_WALK = Task(
+RANDOM_WALK = Benchmark(
     name="random_walk",
     title="a random walk, as of a share's price: what can not be predicted",
     settings=WalkSettings,

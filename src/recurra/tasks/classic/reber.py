@@ -12,8 +12,9 @@ from recurra.base.rng import Streams
 from recurra.data.buckets import padded
 from recurra.data.sets import reber
 from recurra.layers.sequence import valid_mask
+from recurra.tasks.classic.benchmark import Benchmark, Problem
 from recurra.tasks.classic.model import SequenceModel, cross_entropies, cross_entropy, probabilities
-from recurra.tasks.classic.problem import ClassicSettings, Positive, Problem, Task, training
+from recurra.tasks.classic.settings import ClassicSettings, Positive, training
 from recurra.tasks.classic.stream import Drawn, Picked
 from recurra.training.config import TrainConfig
 
@@ -114,7 +115,7 @@ def excess_bits(logits: Tensor, chances: Tensor, valid: Tensor) -> Tensor:
 _RULE = "every symbol of all training and test strings: the legal next symbols have the highest outputs"
 _SOURCE = "Reber 1967; Cleeremans et al. 1989; Hochreiter and Schmidhuber 1997, experiment 1"
 
-REBER = Task(
+REBER = Benchmark(
     name="reber",
     title="Reber grammar: which symbols may come next",
     settings=ReberSettings,
@@ -128,7 +129,7 @@ REBER = Task(
     source=_SOURCE,
 )
 
-EMBEDDED_REBER = Task(
+EMBEDDED_REBER = Benchmark(
     name="embedded_reber",
     title="embedded Reber grammar: the second symbol must be remembered until the last but one",
     settings=EmbeddedSettings,

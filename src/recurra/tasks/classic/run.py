@@ -1,4 +1,4 @@
-"""Running a classic task: settings -> problem -> the one training loop -> what came out."""
+"""Running a classic task in one line of Python."""
 
 from __future__ import annotations
 
@@ -7,23 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
-import torch
 from torch import nn
 
 from recurra.base import config
-from recurra.base.errors import CheckpointError, message
-from recurra.base.rng import Streams
 from recurra.tasks.classic.catalogue import TASKS
-from recurra.tasks.classic.folder import runs
-from recurra.tasks.classic.graded import climbing, with_level
-from recurra.tasks.classic.problem import ClassicSettings, Problem, Task
-from recurra.tasks.folder import CHECKPOINT, write_note
-from recurra.training.callback import Callback, every
-from recurra.training.loop import Trainer
+from recurra.tasks.classic.settings import ClassicSettings
+from recurra.tasks.train import Outcome, train
+from recurra.training.callback import Callback
 from recurra.training.progress import Progress
 
-__all__ = ["TaskResult", "parameter_count", "run_task", "task_settings"]
+__all__ = ["TaskResult", "parameter_count", "run_task", "task_result", "task_settings"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,93 +122,21 @@ def run_task(
     chosen = task_settings(
         name, cell=cell, hidden=hidden, seed=seed, rate=rate, iterations=iterations, settings=settings
     )
-    if chosen.threads:
-        torch.set_num_threads(chosen.threads)
-    if folder is None:
-        if resume:
-            raise CheckpointError(message("run_task", "a run without a folder cannot be continued"))
-        return _train(task, chosen, None, progress, callbacks, False)
-    folder = Path(folder)
-    with runs(name).opened(folder, chosen, resume, command):
-        saved = resume and (folder / CHECKPOINT).exists()
-        result = _train(task, chosen, folder, progress, callbacks, saved)
-        write_note(folder, result=result.numbers())
-        return result
+    outcome = train(task, chosen, folder, resume=resume, progress=progress, callbacks=callbacks, command=command)
+    return task_result(outcome)
 
 
-def _train(
-    task: Task,
-    settings: ClassicSettings,
-    folder: Path | None,
-    progress: Progress | None,
-    callbacks: Sequence[Callback],
-    resume: bool,
-) -> TaskResult:
-    # Dropout, and what draws from torch's own stream.
-    torch.manual_seed(settings.seed)
-    streams = Streams(settings.seed)
-    problem = task.build(settings, streams)
-    watched, mode = (task.monitor, task.monitor_mode) if task.monitor else (task.metric, task.mode)
-    stopping = msgspec.structs.replace(settings.train.stopping, monitor=watched, mode=mode)
-    trainer = Trainer(
-        problem.model,
-        problem.objective,
-        problem.stream,
-        msgspec.structs.replace(settings.train, stopping=stopping),
-        evaluate=torch.no_grad()(with_level(problem, settings)),
-        callbacks=(*callbacks, *climbing(problem, settings), *_until_solved(task, settings)),
-        folder=folder,
-        streams=streams,
-        progress=progress,
-        resume_hint=runs(task.name).continuing(folder) if folder else "",
-    )
-    if resume:
-        trainer.resume()
-        if settings.stop and trainer.metrics and task.solved(trainer.metrics, settings):
-            _end(trainer)
-    ended = trainer.train()
-    problem.model.eval()
-    with torch.no_grad():
-        metrics = problem.evaluate(problem.model)
-    solved = bool(task.solved(metrics, settings))
-    early = solved and settings.stop and ended.reason == "iterations" and ended.iteration < settings.train.iterations
+def task_result(outcome: Outcome) -> TaskResult:
+    """Return the outcome of a classic task by its own names."""
+    facts, predictor = outcome.facts, outcome.predictor
+    if outcome.measures is None or predictor is None:
+        raise KeyboardInterrupt
+    numbers = outcome.measures.numbers
+    names = ("updates", "sequences", "best_update", "seconds", "parameters", "reason")
     return TaskResult(
-        task=task.name,
-        metric=task.metric,
-        value=metrics[task.metric],
-        solved=solved,
-        metrics=metrics,
-        updates=ended.iteration,
-        sequences=_sequences(problem, settings, ended.iteration),
-        best_update=ended.best_iteration or ended.iteration,
-        seconds=trainer.wall_s,
-        parameters=sum(parameter.numel() for parameter in trainer.parameters),
-        reason="solved" if early else ended.reason,
-        settings=settings,
-        folder=folder,
-        model=problem.model,
+        **{name: numbers[name] for name in ("task", "metric", "value", "solved", "metrics")},
+        **{name: facts[name] for name in names},
+        settings=outcome.settings,
+        folder=outcome.folder,
+        model=predictor.net,
     )
-
-
-def _until_solved(task: Task, settings: ClassicSettings) -> list[Callback]:
-    """What ends training at the first evaluation that counts as solved; callbacks run right after evaluations."""
-    if not settings.stop:
-        return []
-
-    def look(trainer: Trainer) -> None:
-        if trainer.evaluated == trainer.iteration and task.solved(trainer.metrics, settings):
-            # Where the loss is watched, it may have been lower when the task was not solved yet.
-            if trainer.stopping.iteration != trainer.iteration:
-                trainer.prefer()
-            _end(trainer)
-
-    return [Callback(every(settings.train.evaluate_every), look)]
-
-
-def _end(trainer: Trainer) -> None:
-    trainer.config = msgspec.structs.replace(trainer.config, iterations=trainer.iteration)
-
-
-def _sequences(problem: Problem, settings: ClassicSettings, updates: int) -> int:
-    counted = getattr(problem.stream, "sequences", None)
-    return int(counted) if counted is not None else updates * settings.batch

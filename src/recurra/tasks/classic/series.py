@@ -15,8 +15,9 @@ from torch import Generator, Tensor, nn
 from recurra.base.errors import DataError, message
 from recurra.base.rng import Streams
 from recurra.data.batch import Batch
+from recurra.tasks.classic.benchmark import Problem
 from recurra.tasks.classic.model import SequenceModel, as_it_is, squared_error, squared_errors
-from recurra.tasks.classic.problem import ClassicSettings, Positive, Problem, training
+from recurra.tasks.classic.settings import ClassicSettings, Positive, training
 from recurra.tasks.classic.stream import Drawn
 from recurra.training.config import Count, TrainConfig
 

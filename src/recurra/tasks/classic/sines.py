@@ -9,9 +9,10 @@ from torch import Generator, nn
 
 from recurra.base.rng import Streams
 from recurra.data.sets import sines
+from recurra.tasks.classic.benchmark import Benchmark, Problem
 from recurra.tasks.classic.model import SequenceModel
-from recurra.tasks.classic.problem import Positive, Problem, Task, training
 from recurra.tasks.classic.series import SeriesSettings, forecast, split, standardised
+from recurra.tasks.classic.settings import Positive, training
 from recurra.training.config import Count, TrainConfig
 
 __all__ = ["SINES"]
@@ -42,7 +43,7 @@ def _build(settings: SinesSettings, streams: Streams) -> Problem:
     return forecast(settings, streams, split(values[:total], values[settings.ahead :], settings))
 
 
-SINES = Task(
+SINES = Benchmark(
     name="sines",
     title="a sum of sines without a common period: ten steps ahead",
     settings=SinesSettings,

@@ -10,6 +10,7 @@ from torch import Generator, nn
 from recurra.base.rng import Streams, stream
 from recurra.data.batch import Batch
 from recurra.data.sets import syllables
+from recurra.tasks.classic.benchmark import Benchmark, Problem
 from recurra.tasks.classic.model import (
     SequenceModel,
     cross_entropies,
@@ -18,7 +19,7 @@ from recurra.tasks.classic.model import (
     set_loss,
     set_losses,
 )
-from recurra.tasks.classic.problem import ClassicSettings, Positive, Problem, Task, training
+from recurra.tasks.classic.settings import ClassicSettings, Positive, training
 from recurra.tasks.classic.stream import Drawn
 from recurra.training.config import TrainConfig
 
@@ -112,7 +113,7 @@ def _letters(settings: LetterSettings, streams: Streams) -> Problem:
     )
 
 
-SYLLABLES = Task(
+SYLLABLES = Benchmark(
     name="syllables",
     title="syllables spoken letter by letter from a plan that stays the same",
     settings=SyllableSettings,
@@ -128,7 +129,7 @@ SYLLABLES = Task(
     source="Jordan 1986",
 )
 
-LETTERS = Task(
+LETTERS = Benchmark(
     name="letters",
     title="letters of ba, dii, guuu in random order: the vowels can be foretold",
     settings=LetterSettings,

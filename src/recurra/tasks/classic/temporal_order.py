@@ -10,9 +10,10 @@ from torch import Generator, nn
 
 from recurra.base.rng import Streams, stream
 from recurra.data.sets import temporal_order
+from recurra.tasks.classic.benchmark import Benchmark, Problem
 from recurra.tasks.classic.graded import GradedSettings, graded
 from recurra.tasks.classic.model import SequenceModel, cross_entropies, cross_entropy, probabilities
-from recurra.tasks.classic.problem import Positive, Problem, Task, training
+from recurra.tasks.classic.settings import Positive, training
 from recurra.training.config import NonNegative, TrainConfig
 
 __all__ = ["TEMPORAL_ORDER"]
@@ -74,7 +75,7 @@ def _classes(relevant: int) -> list[str]:
     return ["".join("XY"[number >> place & 1] for place in reversed(range(relevant))) for number in range(2**relevant)]
 
 
-TEMPORAL_ORDER = Task(
+TEMPORAL_ORDER = Benchmark(
     name="temporal_order",
     title="temporal order: in what order did X and Y come, far apart among distractors",
     settings=OrderSettings,

@@ -12,9 +12,10 @@ from torch import Generator, nn
 from recurra.base.rng import Streams, stream
 from recurra.data.batch import Batch
 from recurra.data.sets import spikes
+from recurra.tasks.classic.benchmark import Benchmark, Problem
 from recurra.tasks.classic.graded import GradedSettings, graded
 from recurra.tasks.classic.model import SequenceModel, as_it_is, squared_error, squared_errors
-from recurra.tasks.classic.problem import Positive, Problem, Task, training
+from recurra.tasks.classic.settings import Positive, training
 from recurra.training.config import NonNegative, TrainConfig
 
 __all__ = ["GENERATE_SPIKES", "MEASURE_SPIKES", "PERIODIC"]
@@ -142,8 +143,8 @@ def _task(
     build: Callable[[Any, Streams], Problem],
     rule: str,
     paper: str,
-) -> Task:
-    return Task(
+) -> Benchmark:
+    return Benchmark(
         name=name,
         title=title,
         settings=settings,

@@ -16,10 +16,8 @@ from recurra.base.rng import Streams
 from recurra.data.batch import Batch
 from recurra.diagnostics.subject import Subject
 from recurra.layers.sequence import valid_mask
-from recurra.tasks.classic.catalogue import TASKS
-from recurra.tasks.classic.folder import runs, settings_of
-from recurra.tasks.classic.problem import ClassicSettings, Problem, Task
-from recurra.training import checkpoint
+from recurra.tasks.classic.settings import ClassicSettings
+from recurra.tasks.load import load
 
 __all__ = ["ClassicRun", "load"]
 
@@ -32,11 +30,18 @@ class ClassicRun:
     1.0
     """
 
-    def __init__(self, task: Task, model: nn.Module, settings: ClassicSettings, folder: Path | None = None) -> None:
-        self.task, self.model, self.settings, self.folder = task, model.eval(), settings, folder
+    prepared = None
+
+    def __init__(self, task: Any, net: nn.Module, settings: ClassicSettings, folder: Path | None = None) -> None:
+        self.task, self.net, self.settings, self.folder = task, net.eval(), settings, folder
+
+    @property
+    def model(self) -> nn.Module:
+        """The net."""
+        return self.net
 
     @cached_property
-    def problem(self) -> Problem:
+    def problem(self) -> Any:
         """The task with the data that the run had; raises DataError where that is gone."""
         return self.task.build(self.settings, Streams(self.settings.seed))
 
@@ -82,18 +87,6 @@ class ClassicRun:
         if len(names) < 2 or not bool((batch.x.count_nonzero(-1) <= 1).all()):
             return []
         return [[names[index] for index in row] for row in batch.x.argmax(-1).tolist()]
-
-
-def load(folder: Path | str) -> ClassicRun:
-    """The net of a run with its best weights; raises CheckpointError where the folder is none, or damaged."""
-    folder = Path(folder)
-    settings = settings_of(folder)
-    task = TASKS[settings.task]
-    path = runs(task.name).finished(folder)
-    weights, _ = checkpoint.load_weights(path)
-    model = task.model(settings, None)
-    checkpoint.restore_weights(model, weights, str(path))
-    return ClassicRun(task, model, settings, folder)
 
 
 def _asked(batch: Batch) -> Any:

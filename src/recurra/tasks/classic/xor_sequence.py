@@ -11,8 +11,9 @@ from torch.nn import functional
 
 from recurra.base.rng import Streams, stream
 from recurra.data.sets import xor_sequence
+from recurra.tasks.classic.benchmark import Benchmark, Problem
 from recurra.tasks.classic.model import SequenceModel, set_loss, set_losses
-from recurra.tasks.classic.problem import ClassicSettings, Positive, Problem, Task, training
+from recurra.tasks.classic.settings import ClassicSettings, Positive, training
 from recurra.tasks.classic.stream import Drawn
 from recurra.training.config import TrainConfig
 
@@ -65,7 +66,7 @@ def _build(settings: XorSettings, streams: Streams) -> Problem:
     )
 
 
-XOR_SEQUENCE = Task(
+XOR_SEQUENCE = Benchmark(
     name="xor_sequence",
     title="XOR in time: every third bit is the exclusive or of the two before",
     settings=XorSettings,

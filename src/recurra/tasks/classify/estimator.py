@@ -2,55 +2,27 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import numpy as np
 
-from recurra.base.errors import ConfigError, DataError, message, nearest
-from recurra.tasks.classify.cases import cases_of
+from recurra.base.errors import DataError, message
+from recurra.data.series.cases import cases_of
 from recurra.tasks.classify.classifier import Classifier
-from recurra.tasks.classify.defaults import settings_from
+from recurra.tasks.classify.run import fit_cases
 from recurra.tasks.classify.settings import ClassifySettings
-from recurra.tasks.classify.train import fit
-
-try:
-    from sklearn.base import BaseEstimator, ClassifierMixin  # pyright: ignore[reportAssignmentType]
-except ImportError:
-    # Without scikit-learn it works all the same, outside of its pipelines.
-    class ClassifierMixin:
-        """Stands in."""
-
-    class BaseEstimator:
-        """Stands in: parameters are the arguments of __init__."""
-
-        def get_params(self, deep: bool = True) -> dict[str, Any]:
-            """The arguments of __init__."""
-            del deep
-            names = [name for name in inspect.signature(type(self).__init__).parameters if name != "self"]
-            return {name: getattr(self, name) for name in names}
-
-        def set_params(self, **changes: Any) -> Any:
-            """Change arguments; ConfigError for a name that there is not."""
-            known = self.get_params()
-            for name, value in changes.items():
-                if name not in known:
-                    near = ", ".join(nearest(name, known)[:3])
-                    fact = f"no parameter is called {name!r}, nearest: {near}"
-                    raise ConfigError(message(type(self).__name__, fact))
-                setattr(self, name, value)
-            return self
-
+from recurra.tasks.estimator import ClassifierMixin, TaskEstimator
+from recurra.tasks.settings import settings_from
 
 __all__ = ["SequenceClassifier"]
 
 
-class SequenceClassifier(ClassifierMixin, BaseEstimator):
+class SequenceClassifier(ClassifierMixin, TaskEstimator):
     """The class of whole sequences.
 
     model: recurrent, lstm_fcn, fcn or esn. cell, hidden, layers, bidirectional, pooling (last, mean, max, attention):
-    of the net. iterations: updates of the weights. validation: share of the cases that chooses them (0: the last ones
-    are kept). members: nets of as many seeds. random_state: an int, None draws one. settings: any other setting by its
+    of the net. iterations: updates of the weights. validation: share of the cases that selects them (0: the last ones
+    are used). members: nets of as many seeds. random_state: an int, None draws one. settings: any other setting by its
     dotted name, such as {"batch": 32}.
 
     X: (cases, channels, time), (cases, time), or a list of (channels, time) or (time,) of different lengths; NaN is a
@@ -63,25 +35,21 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):
     1.0
     """
 
-    def __init__(
-        self,
-        model: str = "recurrent",
-        *,
-        cell: str = "gru",
-        hidden: int = 32,
-        layers: int = 1,
-        bidirectional: bool = True,
-        pooling: str = "attention",
-        iterations: int = 200,
-        validation: float = 0.0,
-        members: int = 1,
-        random_state: Any = 0,
-        settings: dict[str, Any] | None = None,
-    ) -> None:
-        self.model, self.cell, self.hidden, self.layers = model, cell, hidden, layers
-        self.bidirectional, self.pooling, self.iterations = bidirectional, pooling, iterations
-        self.validation, self.members, self.random_state = validation, members, random_state
-        self.settings = settings
+    recipe = settings_from(
+        ClassifySettings, ["model.cell=gru", "model.hidden=32", "train.iterations=200", "data.validation=0"]
+    )
+    parameters = {  # noqa: RUF012
+        "model": "model.name",
+        "cell": "model.cell",
+        "hidden": "model.hidden",
+        "layers": "model.layers",
+        "bidirectional": "model.bidirectional",
+        "pooling": "model.pooling",
+        "iterations": "train.iterations",
+        "validation": "data.validation",
+        "members": "members",
+        "random_state": "seed",
+    }
 
     def fit(self, X: Any, y: Any) -> SequenceClassifier:
         """Learn the classes of sequences. Raises DataError (a ValueError) for what cannot be used."""
@@ -94,32 +62,25 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):
             raise DataError(message("SequenceClassifier.fit", fact, hint="Classifier can't train with one class."))
         # Numbers as names keep the order of numpy's.
         names = [f"{code:09d}" for code in codes.tolist()]
-        trained = fit(cases_of(X, names), self._settings())
-        if trained.interrupted:
-            # The training loop ends in good order at Ctrl-C; half-trained weights are no fit.
-            raise KeyboardInterrupt
-        self.classifier_: Classifier = trained.classifier
+        self.classifier_: Classifier = fit_cases(cases_of(X, names), self.task_settings())
         if isinstance(X, np.ndarray) and X.ndim == 2:
             self.n_features_in_ = X.shape[1]
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """(cases, classes), in the order of `classes_`."""
-        self._require_fitted()
+        self.require_fitted()
         return self.classifier_.probabilities(cases_of(self._checked(X, fitted=True)))
 
     def predict(self, X: Any) -> np.ndarray:
         """The likeliest class of each case."""
-        said = self.predict_proba(X)
-        return self.classes_[said.argmax(1)]
+        probabilities = self.predict_proba(X)
+        return self.classes_[probabilities.argmax(1)]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """The share of cases that are told rightly."""
+        """Return the share of cases that are classified correctly."""
         hits = self.predict(X) == np.asarray(y)
         return float(np.average(hits, weights=sample_weight))
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "classifier_")
 
     def __sklearn_tags__(self) -> Any:
         """Gaps are allowed; series have an order, so features cannot be shuffled."""
@@ -129,35 +90,13 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):
         tags.non_deterministic = self.random_state is None
         return tags
 
-    def _settings(self) -> ClassifySettings:
-        seed = self.random_state
-        if isinstance(seed, np.random.RandomState):
-            seed = int(seed.randint(2**31 - 1))
-        elif seed is None:
-            seed = int(np.random.default_rng().integers(2**31 - 1))
-        chosen = {
-            "model.name": self.model,
-            "model.cell": self.cell,
-            "model.hidden": self.hidden,
-            "model.layers": self.layers,
-            "model.bidirectional": str(self.bidirectional).lower(),
-            "model.pooling": self.pooling,
-            "train.iterations": self.iterations,
-            "data.validation": self.validation,
-            "members": self.members,
-            "seed": int(seed),
-            **(self.settings or {}),
-        }
-        overrides = [f"{key}={value}" for key, value in chosen.items()]
-        return settings_from(ClassifySettings, overrides, where="SequenceClassifier")
-
     def _checked(self, X: Any, fitted: bool = False) -> Any:
         """Lists of sequences as they are; tables and arrays as arrays, by scikit-learn's own rules."""
         ragged = isinstance(X, list | tuple) and any(
-            np.ndim(part) == 2 or np.shape(part) != np.shape(X[0]) for part in X
+            np.ndim(case) == 2 or np.shape(case) != np.shape(X[0]) for case in X
         )
         if ragged:
-            return [np.asarray(part, np.float64) for part in X]
+            return [np.asarray(case, np.float64) for case in X]
         if getattr(X, "ndim", 0) == 3 or (isinstance(X, list | tuple) and np.ndim(X) == 3):
             X = np.asarray(X, np.float64)
             if not X.size:
@@ -165,25 +104,16 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):
             return X
         return _table(self, X, fitted)
 
-    def _require_fitted(self) -> None:
-        if self.__sklearn_is_fitted__():
-            return
-        try:
-            from sklearn.exceptions import NotFittedError
-        except ImportError:
-            raise DataError(message("SequenceClassifier", "is not fitted yet", hint="call fit first.")) from None
-        raise NotFittedError(message("SequenceClassifier", "is not fitted yet", hint="call fit first."))
-
 
 def _table(estimator: Any, X: Any, fitted: bool) -> np.ndarray:
     try:
         from sklearn.utils.validation import validate_data
     except ImportError:
-        found = np.asarray(X, np.float64)
-        if found.ndim != 2 or not found.size or np.isinf(found).any():
-            fact = f"X must be (cases, time), (cases, channels, time) or a list, finite, got {found.shape}"
+        array = np.asarray(X, np.float64)
+        if array.ndim != 2 or not array.size or np.isinf(array).any():
+            fact = f"X must be (cases, time), (cases, channels, time) or a list, finite, got {array.shape}"
             raise DataError(message("SequenceClassifier", fact)) from None
-        return found
+        return array
     return np.asarray(validate_data(estimator, X, dtype=np.float64, reset=not fitted))
 
 
@@ -195,8 +125,8 @@ def _labels(y: Any) -> np.ndarray:
         from sklearn.utils.multiclass import check_classification_targets
     except ImportError:
         return np.asarray(y).ravel()
-    found = column_or_1d(y, warn=True)
-    if found.dtype.kind == "f":
-        assert_all_finite(found, input_name="y")
-    check_classification_targets(found)
-    return found
+    labels = column_or_1d(y, warn=True)
+    if labels.dtype.kind == "f":
+        assert_all_finite(labels, input_name="y")
+    check_classification_targets(labels)
+    return labels

@@ -22,9 +22,10 @@ from torch import Tensor
 
 from recurra.base.errors import ConfigError, DataError, message
 from recurra.base.state import leaves, map_state
-from recurra.tasks.classify.classifier import Classifier
 from recurra.tasks.classify.network import Members, RecurrentNet
-from recurra.tasks.classify.run import load
+from recurra.tasks.classify.prepare import Preparation
+from recurra.tasks.classify.settings import ClassifySettings
+from recurra.tasks.load import load
 
 __all__ = ["ClassifyLive", "live"]
 
@@ -32,11 +33,10 @@ __all__ = ["ClassifyLive", "live"]
 class ClassifyLive:
     """See the head of this module. every: a record only after each so many steps of a sequence."""
 
-    def __init__(self, classifier: Classifier, *, every: int = 1) -> None:
+    def __init__(self, net: Members, preparation: Preparation, settings: ClassifySettings, *, every: int = 1) -> None:
         if every < 1:
             raise ConfigError(message("live", f"every must be at least 1, got {every}"))
-        nets = list(classifier.net.members) if isinstance(classifier.net, Members) else [classifier.net]
-        preparation, model = classifier.preparation, classifier.settings.model
+        nets, model = list(net.members), settings.model
         self._nets = [net for net in nets if isinstance(net, RecurrentNet) and net.decay is None]
         if len(self._nets) < len(nets) or model.bidirectional:
             fact = f"{'a bidirectional net' if model.bidirectional else model.name} needs the whole sequence"
@@ -45,7 +45,7 @@ class ClassifyLive:
         if preparation.normalise == "case":
             fact = "cases are normalised by themselves, so the whole of one is needed"
             raise ConfigError(message("live", fact, hint="--set data.normalise=standard"))
-        self.classifier, self.every = classifier, every
+        self.preparation, self.every = preparation, every
         self.columns: tuple[str, ...] = preparation.channels
         self._rows: dict[str, tuple[int, list[Tensor]]] = {}
         """Of each sequence: its steps, and for each net the state's leaves (size,) and what the pooling keeps."""
@@ -55,63 +55,65 @@ class ClassifyLive:
         x = self._checked(ids, stamps, values)
         if not len(ids):
             return []
-        shares, kept = [], [[] for _ in ids]
-        steps = [self._rows[one][0] if one in self._rows else 0 for one in ids]
-        place = 0
+        shares, memories = [], [[] for _ in ids]
+        steps = [self._rows[name][0] if name in self._rows else 0 for name in ids]
+        offset = 0
         with torch.no_grad():
             for net in self._nets:
                 fresh = net.body.initial_state(1)
                 count = len(leaves(fresh))
                 size = count + _memories(net)
-                rows = [self._rows[one][1][place : place + size] if one in self._rows else _begun(net) for one in ids]
+                rows = [
+                    self._rows[name][1][offset : offset + size] if name in self._rows else _begun(net) for name in ids
+                ]
                 parts = [torch.stack([row[number] for row in rows]) for number in range(size)]
                 picked = iter(parts[:count])
                 y, state = net.body.step(x, map_state(lambda _, it=picked: next(it), fresh))
-                seen = torch.tensor(steps, dtype=y.dtype).unsqueeze(1)
-                pooled, memory = _pooled(net, y, parts[count:], seen)
+                count_before = torch.tensor(steps, dtype=y.dtype).unsqueeze(1)
+                pooled, memory = _pooled(net, y, parts[count:], count_before)
                 shares.append(torch.softmax(net.output(pooled), -1))
                 for leaf in (*leaves(state), *memory):
                     for row in range(len(ids)):
-                        kept[row].append(leaf[row].clone())
-                place += size
-        said = torch.stack(shares).mean(0).double().numpy()
-        found: list[list[dict[str, Any]]] = []
-        for row, one in enumerate(ids):
-            self._rows[one] = steps[row] + 1, kept[row]
+                        memories[row].append(leaf[row].clone())
+                offset += size
+        probabilities = torch.stack(shares).mean(0).double().numpy()
+        records: list[list[dict[str, Any]]] = []
+        for row, name in enumerate(ids):
+            self._rows[name] = steps[row] + 1, memories[row]
             due = (steps[row] + 1) % self.every == 0
-            found.append([self._record(said[row], steps[row], stamps[row])] if due else [])
-        return found
+            records.append([self._record(probabilities[row], steps[row], stamps[row])] if due else [])
+        return records
 
     def finish(self, ids: Sequence[str] | None = None) -> list[list[dict[str, Any]]]:
-        """These sequences (all by default) have ended and are forgotten; nothing is said of them any more."""
+        """These sequences (all by default) have ended and are forgotten; no more records of them."""
         names = list(self._rows) if ids is None else list(ids)
-        for one in names:
-            del self._rows[one]
+        for name in names:
+            del self._rows[name]
         return [[] for _ in names]
 
     def state(self) -> dict[str, object]:
         """Everything that `load_state` needs."""
         return {
-            "steps": {one: steps for one, (steps, _) in self._rows.items()},
-            "net": [leaf.numpy() for _, kept in self._rows.values() for leaf in kept],
+            "steps": {name: steps for name, (steps, _) in self._rows.items()},
+            "net": [leaf.numpy() for _, leaves_ in self._rows.values() for leaf in leaves_],
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from there. Raises DataError where it is that of another model."""
         sizes = [[leaf.shape for leaf in _begun(net)] for net in self._nets]
-        shapes = [shape for part in sizes for shape in part]
-        arrays = [torch.from_numpy(np.array(one)) for one in state["net"]]
-        wanted = shapes * len(state["steps"])
-        if [tuple(one.shape) for one in arrays] != [tuple(shape) for shape in wanted]:
+        shapes = [shape for net in sizes for shape in net]
+        arrays = [torch.from_numpy(np.array(leaf)) for leaf in state["net"]]
+        expected = shapes * len(state["steps"])
+        if [tuple(leaf.shape) for leaf in arrays] != [tuple(shape) for shape in expected]:
             raise DataError(message("ClassifyLive.load_state", "the state is that of another model"))
         self._rows = {
-            one: (int(steps), arrays[place * len(shapes) : (place + 1) * len(shapes)])
-            for place, (one, steps) in enumerate(state["steps"].items())
+            name: (int(steps), arrays[row * len(shapes) : (row + 1) * len(shapes)])
+            for row, (name, steps) in enumerate(state["steps"].items())
         }
 
     def _checked(self, ids: Sequence[str], stamps: Sequence[str | None], values: np.ndarray) -> Tensor:
         values = np.asarray(values, np.float64)
-        where, width, preparation = "ClassifyLive.step", len(self.columns), self.classifier.preparation
+        where, width, preparation = "ClassifyLive.step", len(self.columns), self.preparation
         if values.shape != (len(ids), width) or len(stamps) != len(ids):
             fact = f"values must be ({len(ids)}, {width}) for {len(ids)} ids and stamps, got {values.shape}"
             raise DataError(message(where, fact, f"Columns: {', '.join(self.columns)}."))
@@ -119,29 +121,29 @@ class ClassifyLive:
             raise DataError(message(where, "an id stands twice in one step"))
         if np.isinf(values).any():
             raise DataError(message(where, f"{int(np.isinf(values).sum())} values are infinite"))
-        seen = ~np.isnan(values)
-        if not preparation.masked and not seen.all():
-            fact = f"{int((~seen).sum())} values are missing; this model has no mask"
+        observed = ~np.isnan(values)
+        if not preparation.masked and not observed.all():
+            fact = f"{int((~observed).sum())} values are missing; this model has no mask"
             raise DataError(message(where, fact, hint="train with --set model.mask=yes"))
-        scaled = np.where(seen, (values - np.array(preparation.location)) / np.array(preparation.scale), 0.0)
-        x = np.concatenate([scaled, seen], axis=1) if preparation.masked else scaled
+        scaled = np.where(observed, (values - np.array(preparation.location)) / np.array(preparation.scale), 0.0)
+        x = np.concatenate([scaled, observed], axis=1) if preparation.masked else scaled
         return torch.from_numpy(x.astype(np.float32))
 
-    def _record(self, said: np.ndarray, step: int, stamp: str | None) -> dict[str, Any]:
-        classes, best = self.classifier.classes, int(said.argmax())
+    def _record(self, probabilities: np.ndarray, step: int, stamp: str | None) -> dict[str, Any]:
+        classes, best = self.preparation.classes, int(probabilities.argmax())
         return {
             "kind": "class",
             "label": classes[best],
-            "probability": float(said[best]),
+            "probability": float(probabilities[best]),
             "step": step,
             "stamp": stamp,
-            "probabilities": dict(zip(classes, said.tolist(), strict=True)),
+            "probabilities": dict(zip(classes, probabilities.tolist(), strict=True)),
         }
 
 
 def live(run: Path | str, *, every: int = 1) -> ClassifyLive:
-    """The live classifier of a run folder; ConfigError where its net needs whole sequences."""
-    return ClassifyLive(load(run), every=every)
+    """Return the live classifier of a run folder; ConfigError where its net needs complete sequences."""
+    return load(run).live(every=every)
 
 
 def _memories(net: RecurrentNet) -> int:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from recurra.base import config
+from recurra.base.code import loaded_references
 from recurra.base.errors import TrainingError, message
 from recurra.tasks.compare.settings import CompareSettings
 from recurra.tasks.compare.trial import Trial
@@ -83,7 +84,7 @@ class Pool:
 
     def _started(self, index: int) -> subprocess.Popen[str]:
         threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-        command = [sys.executable, "-m", "recurra.tasks.compare.worker"]
+        command = [sys.executable, "-m", "recurra.tasks.compare.worker", *loaded_references()]
         worker = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **threads}
         )

@@ -11,10 +11,10 @@ from typing import Any
 from recurra.base import config
 from recurra.base.files import write_text
 from recurra.diagnostics.report import Figure, Report, write
-from recurra.tasks.classic import TASKS
 from recurra.tasks.compare.picture import Group, dot_chart, rate_chart
 from recurra.tasks.compare.settings import CompareSettings
 from recurra.tasks.compare.table import Row, Test, chance, lines
+from recurra.tasks.registry import task_named
 
 __all__ = ["PICTURES", "REPORT", "write_report"]
 
@@ -31,7 +31,7 @@ def write_report(
     command: str = "",
 ) -> Path:
     """Write report.html and its two pictures as files of their own; gives the report's path."""
-    task = TASKS[settings.task]
+    task: Any = task_named(settings.task)
     better = "higher" if task.mode == "max" else "lower"
     watched, _ = settings.watched()
     groups = [Group(row.cell, row.values, f"{row.hidden} units") for row in rows]
@@ -51,14 +51,14 @@ def write_report(
     write_text(folder / PICTURES[0], seeds)
     if any(curves.values()):
         by_rate = rate_chart(curves, watched, {row.cell: row.rate for row in rows})
-        told = "One network per rate and cell; the ringed rate, the best by this number, is the one the seeds ran with."
-        figures.append(Figure("Search for the learning rate", by_rate, told))
+        note = "One network per rate and cell; the ringed rate, the best by this number, is the one the seeds ran with."
+        figures.append(Figure("Search for the learning rate", by_rate, note))
         write_text(folder / PICTURES[1], by_rate)
-    lead = f"{task.title}. {len(rows)} cells of about {settings.parameters:,} parameters"
+    lead = f"{task.title.rstrip('.')}. {len(rows)} cells of about {settings.parameters:,} parameters"
     names = ", ".join(row.cell for row in rows)
     page = Report(
         title=f"{settings.task}: {len(rows)} cells compared" if len(rows) > 3 else f"{settings.task}: {names}",
-        lead=f"{lead}; {task.paper}." if task.paper else f"{lead}.",
+        lead=f"{lead}; {task.paper}." if getattr(task, "paper", "") else f"{lead}.",
         figures=figures,
         settings=config.to_dict(settings),
         command=command,

@@ -14,7 +14,7 @@ from recurra.tasks.compare.report import write_report
 from recurra.tasks.compare.settings import CompareSettings, hidden_size
 from recurra.tasks.compare.table import Row, Test, table
 from recurra.tasks.compare.trial import best_rate, due, total
-from recurra.tasks.folder import held
+from recurra.tasks.folder import locked
 
 __all__ = ["Comparison", "compare"]
 
@@ -62,7 +62,7 @@ def compare(
     for cell in cells:
         hidden_size(settings, cell)
     ticker = ticker or Ticker("quiet")
-    with held(folder):
+    with locked(folder):
         store.prepare(folder, settings)
         found = store.records(folder)
         waiting = due(settings, cells, seeds, found)

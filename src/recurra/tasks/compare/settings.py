@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from typing import Any
 
 from recurra.base.config import Settings
 from recurra.base.errors import ConfigError, message
-from recurra.tasks.classic import TASKS, ClassicSettings, parameter_count, task_settings
+from recurra.base.option import options_of, override
+from recurra.tasks.registry import task_named
+from recurra.tasks.settings import settings_from
 from recurra.training.config import Count, Positive, Rate
 
-__all__ = ["CompareSettings", "hidden_size"]
+__all__ = ["CompareSettings", "data_of", "hidden_size"]
 
 
 class CompareSettings(Settings, frozen=True):
@@ -29,7 +32,7 @@ class CompareSettings(Settings, frozen=True):
     iterations: Count = 0
     """Updates per trial; 0: the task's own."""
     overrides: tuple[str, ...] = ()
-    """Further settings of the task, key=value."""
+    """Further settings of the task, its inputs among them, key=value."""
 
     def __post_init__(self) -> None:
         """Raise ValueError where the range of rates is none."""
@@ -41,14 +44,38 @@ class CompareSettings(Settings, frozen=True):
         """Whether there is a rate to search for."""
         return self.trials > 0 and self.low < self.high
 
-    def task_settings(self, cell: str, hidden: int | None = None) -> ClassicSettings:
-        """The settings of the task for one cell; raises ConfigError where they do not fit."""
-        return task_settings(self.task, self.overrides, cell=cell, hidden=hidden, iterations=self.iterations or None)
+    def task_settings(self, cell: str, hidden: int | None = None, rate: float | None = None, seed: int = 0) -> Any:
+        """Return the settings of the task for one cell; raises ConfigError where they do not fit."""
+        kind = task_named(self.task).settings
+        options = options_of(kind)
+        values = {"cell": cell, "hidden": hidden, "rate": rate, "seed": seed, "iterations": self.iterations or None}
+        for name in ("cell", "hidden"):
+            if name not in options:
+                fact = f"the task {self.task} has no --{name}, so its cells cannot be compared"
+                raise ConfigError(message("recurra compare", fact))
+        named = [override(options[name], value) for name, value in values.items() if value is not None]
+        return settings_from(kind, [*self.overrides, *named], where=f"task {self.task}")
 
     def watched(self) -> tuple[str, bool]:
-        """The number by which a rate is chosen, and whether a higher one is better."""
-        task = TASKS[self.task]
-        return (task.monitor, task.monitor_mode == "max") if task.monitor else (task.metric, task.mode == "max")
+        """Return the number by which a rate is selected, and whether a higher one is better."""
+        task = task_named(self.task)
+        name, mode = task.selection(self.task_settings("lstm", 1))
+        return name, mode == "max"
+
+
+@cache
+def data_of(task: str, overrides: tuple[str, ...]) -> Any:
+    """Return the data of a task, read once a process."""
+    declared = task_named(task)
+    return declared.read(settings_from(declared.settings, overrides, where=f"task {task}"))
+
+
+@cache
+def prepared_of(task: str, overrides: tuple[str, ...]) -> Any:
+    """Return what the task prepares of its data: the sizes of inputs and outputs."""
+    declared = task_named(task)
+    settings = settings_from(declared.settings, overrides, where=f"task {task}")
+    return declared.prepare(settings, data_of(task, overrides))
 
 
 @cache
@@ -59,10 +86,22 @@ def hidden_size(settings: CompareSettings, cell: str) -> tuple[int, int]:
     """
 
     @cache
-    def count(hidden: int) -> int:
-        return parameter_count(settings.task, settings=settings.task_settings(cell, hidden))
+    def count(units: int) -> int:
+        hidden = units * multiple
+        prepared = prepared_of(settings.task, settings.overrides)
+        net = task_named(settings.task).net(settings.task_settings(cell, hidden), prepared, None)
+        return sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)
 
-    smallest = count(1)
+    multiple, smallest = 1, 0
+    while not smallest:
+        try:
+            smallest = count(1)
+        except ConfigError:
+            # Some nets have sizes of an even number of units only.
+            if multiple > 8:
+                raise
+            multiple *= 2
+            count.cache_clear()
     if smallest > 2 * settings.parameters:
         fact = f"a budget of {settings.parameters:,} parameters is too small: {cell} with one unit has {smallest:,}"
         raise ConfigError(message("recurra compare", fact, hint="a larger --parameters."))
@@ -77,7 +116,7 @@ def hidden_size(settings: CompareSettings, cell: str) -> tuple[int, int]:
         middle = (low + high) // 2
         low, high = (middle, high) if count(middle) < settings.parameters else (low, middle)
     chosen = min((low, high), key=lambda hidden: abs(count(hidden) - settings.parameters))
-    return chosen, count(chosen)
+    return chosen * multiple, count(chosen)
 
 
 def _solved(one: int, two: int, three: int, budget: int) -> int:

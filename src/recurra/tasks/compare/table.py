@@ -10,9 +10,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from scipy import stats
 
-from recurra.tasks.classic import TASKS
 from recurra.tasks.compare.settings import CompareSettings
 from recurra.tasks.compare.trial import best_rate
+from recurra.tasks.registry import task_named
 
 __all__ = ["Row", "Test", "chance", "holm", "lines", "p_value", "table"]
 
@@ -76,7 +76,7 @@ def holm(values: Sequence[float]) -> list[float]:
 
 def table(settings: CompareSettings, records: Sequence[dict[str, Any]], test: Test = "welch") -> list[Row]:
     """The rows of all cells that have a seed, best first; a cell with failed seeds stands below those without."""
-    higher = TASKS[settings.task].mode == "max"
+    higher = task_named(settings.task).mode == "max"
     rows: list[Row] = []
     for cell in dict.fromkeys(record["cell"] for record in records):
         rate = best_rate(settings, cell, records)
@@ -114,7 +114,7 @@ def lines(settings: CompareSettings, rows: Sequence[Row], test: Test = "welch") 
     """The table as text."""
     if not rows:
         return ["no seed has ended yet"]
-    task = TASKS[settings.task]
+    task = task_named(settings.task)
     wide = max(4, *(len(row.cell) for row in rows))
     better = "higher" if task.mode == "max" else "lower"
     head = f"{'cell':<{wide}}  hidden  parameters     rate  seeds      mean  +- sd       best     worst  p(best)   time"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 import threading
@@ -12,38 +11,41 @@ import traceback
 from typing import Any
 
 from recurra.base import config
+from recurra.base.code import load_code
 from recurra.base.errors import RecurraError, TrainingError
-from recurra.tasks.compare.settings import CompareSettings
+from recurra.tasks.compare.settings import CompareSettings, data_of
 from recurra.tasks.compare.trial import Trial
+from recurra.tasks.load import plain
+from recurra.tasks.registry import task_named
+from recurra.tasks.train import train
 
 __all__ = ["main", "outcome"]
+
+_FACTS = ("parameters", "updates", "sequences", "seconds", "reason")
 
 
 def outcome(settings: CompareSettings, trial: Trial) -> dict[str, Any]:
     """Run a trial: a record for results.jsonl. Numbers that run away are an outcome, other faults are raised."""
-    from recurra.tasks.classic import run_task
-
     began = time.monotonic()
     record: dict[str, Any] = {**trial._asdict(), "value": None, "watched": None, "failed": None}
-    chosen = settings.task_settings(trial.cell, trial.hidden)
+    task = task_named(settings.task)
+    chosen = settings.task_settings(trial.cell, trial.hidden, trial.rate, trial.seed)
     try:
-        result = run_task(settings.task, settings=chosen, rate=trial.rate, seed=trial.seed)
+        result = train(task, chosen, data=data_of(settings.task, settings.overrides))
     except TrainingError as error:
         return record | {"failed": str(error).splitlines()[0], "seconds": time.monotonic() - began}
-    name, _ = settings.watched()
+    if result.measures is None:
+        raise KeyboardInterrupt
     # JSON has no NaN.
-    found = {key: value if math.isfinite(value) else None for key, value in result.metrics.items()}
+    value, watched = plain(task.value(result.measures)), plain(task.selected(result))
     return record | {
-        "value": found[result.metric],
-        "watched": found[name],
-        "failed": None if found[result.metric] is not None else f"{result.metric} is not finite",
-        "metrics": found,
-        "parameters": result.parameters,
-        "solved": result.solved,
-        "reason": result.reason,
-        "updates": result.updates,
-        "sequences": result.sequences,
-        "seconds": result.seconds,
+        "value": value,
+        "watched": watched,
+        "failed": None if value is not None else f"{task.metric} is not finite",
+        "metrics": plain(result.measures.numbers.get("metrics", {task.metric: value})),
+        "solved": result.measures.numbers.get("solved"),
+        "reason": (result.facts.get("reasons") or [""])[0],
+        **{name: result.facts[name] for name in _FACTS if name in result.facts},
     }
 
 
@@ -52,6 +54,9 @@ def main() -> int:
     import torch
 
     torch.set_num_threads(1)
+    # The classes of the user's own, named on the command line of the comparison.
+    for reference in sys.argv[1:]:
+        load_code(reference)
     parent = os.getppid()
     threading.Thread(target=_follow, args=(parent,), daemon=True).start()
     # What a library prints must not come between the lines.

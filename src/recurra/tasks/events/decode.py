@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Detection", "Rule", "TrackDecoder", "decode", "tracks_of"]
+__all__ = ["DetectedEvent", "Detection", "Rule", "TrackDecoder", "decode", "in_steps", "tracks_of"]
 
 
 class Rule(NamedTuple):
@@ -37,6 +37,18 @@ class Detection(NamedTuple):
     """The largest of its frames."""
     decided: int
     """The frame in which this was known: for events of one moment when they are over, else when they begin."""
+
+
+class DetectedEvent(NamedTuple):
+    """One event; steps are counted from the beginning of its series, both ends within."""
+
+    label: int
+    start: int
+    end: int
+    time: int
+    probability: float
+    decided: int
+    """The last step that had been read when it was known."""
 
 
 def _rounded(middle: float) -> int:
@@ -141,3 +153,15 @@ class TrackDecoder:
         """Go on from there."""
         for name, value in state.items():
             setattr(self, name, list(value) if name == "sums" else value)
+
+
+def in_steps(detection: Detection, preparation: Any) -> DetectedEvent:
+    """Return a detection in steps instead of frames."""
+    return DetectedEvent(
+        detection.label,
+        preparation.first(detection.start),
+        preparation.last(detection.end),
+        preparation.middle(detection.time),
+        detection.probability,
+        preparation.read(detection.decided),
+    )

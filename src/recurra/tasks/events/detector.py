@@ -2,43 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
 import torch
 
-from recurra.base.errors import DataError, message
+from recurra.base.errors import ConfigError, DataError, message
 from recurra.data.series.series_set import SeriesSet
 from recurra.data.series.stamps import shown
-from recurra.tasks.events.decode import Detection, Rule, decode
+from recurra.diagnostics.subject import Subject
+from recurra.tasks.capability import Event, NoOptions
+from recurra.tasks.events.decode import DetectedEvent, Rule, decode, in_steps
+from recurra.tasks.events.live import EventLive
 from recurra.tasks.events.match import Counts, Tally, match, match_spans
 from recurra.tasks.events.network import EventNet, event_probabilities
 from recurra.tasks.events.prepare import Preparation
 from recurra.tasks.events.settings import EventSettings
+from recurra.tasks.events.subject import events_subject
 from recurra.tasks.events.truth import Truth, read_stream
 
-if TYPE_CHECKING:
-    from recurra.diagnostics.subject import Subject
-
-__all__ = ["Detector", "Found", "tally"]
+__all__ = ["Detector", "EventsPrepared", "tally"]
 
 # Frames that go through the net at once; the state is carried between.
 _PIECE = 4096
 
 
-class Found(NamedTuple):
-    """One event; steps are counted from the beginning of its series, both ends within."""
+class EventsPrepared(msgspec.Struct, frozen=True):
+    """What is stored beside the weights: events.json."""
 
-    label: int
-    start: int
-    end: int
-    time: int
-    probability: float
-    decided: int
-    """The last step that had been read when it was known."""
+    preparation: Preparation
+    rule: Rule
 
 
 class Detector:
@@ -46,6 +43,12 @@ class Detector:
 
     def __init__(self, net: EventNet, preparation: Preparation, rule: Rule, settings: EventSettings) -> None:
         self.net, self.preparation, self.rule, self.settings = net.eval(), preparation, rule, settings
+        self.folder: Path | None = None
+
+    @property
+    def prepared(self) -> EventsPrepared:
+        """Return what is stored beside the weights."""
+        return EventsPrepared(self.preparation, self.rule)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -66,29 +69,67 @@ class Detector:
                 found.append(event_probabilities(logits[0], self.net.overlap).double().numpy())
         return np.concatenate(found) if found else np.empty((0, len(self.classes)))
 
-    def decode(self, probabilities: np.ndarray, rule: Rule | None = None) -> list[Found]:
+    def decode(self, probabilities: np.ndarray, rule: Rule | None = None) -> list[DetectedEvent]:
         """The events of one series, in steps."""
         preparation = self.preparation
         found = decode(probabilities, rule or self.rule, preparation.point, self.settings.model.overlap)
         return [in_steps(one, preparation) for one in found]
 
-    def detect(self, series: SeriesSet) -> list[list[Found]]:
+    def detect(self, series: SeriesSet) -> list[list[DetectedEvent]]:
         """The events of each series."""
         return [self.decode(one) for one in self.probabilities(series)]
 
     def evaluate(self, series: SeriesSet, truth: Truth, first: Sequence[int] | None = None) -> Tally:
-        """Of what begins in rows first[s] on of each series (all by default); what came before is read all the same."""
-        starts = [0] * len(series) if first is None else list(first)
-        total: Tally | None = None
-        for place, shares in enumerate(self.probabilities(series)):
-            part = self.decode(shares)
-            one = tally(
-                truth.of(place), part, self.preparation, self.settings, starts[place], len(series[place].values)
+        """Compare with the events that begin from row first[s] of each series (0 by default); all rows are read."""
+        return self.compare(self.probabilities(series), series, truth, [0] * len(series) if first is None else first)
+
+    def compare(
+        self, probabilities: Sequence[np.ndarray], series: SeriesSet, truth: Truth, first: Sequence[int]
+    ) -> Tally:
+        """Compare the events of probabilities with the true ones; see `evaluate`."""
+        tallies = [
+            tally(
+                truth.of(index),
+                self.decode(rows),
+                self.preparation,
+                self.settings,
+                first[index],
+                len(series[index].values),
             )
-            total = one if total is None else _added(total, one)
-        if total is None:
-            raise DataError(message("events", "there is not one series"))
-        return total
+            for index, rows in enumerate(probabilities)
+        ]
+        if not tallies:
+            raise DataError(message("events", "there is no series"))
+        return reduce(_added, tallies)
+
+    def detections(self, data: Any, options: NoOptions) -> Iterator[Event]:
+        """Yield the events of each series."""
+        del options
+        columns = self.columns(data.series)
+        for row in zip(*(column.tolist() for column in columns.values()), strict=True):
+            yield Event(**dict(zip(columns, row, strict=True)))
+
+    def live(
+        self, *, probabilities: bool = False, threshold: float | None = None, low: float | None = None
+    ) -> EventLive:
+        """Return a live detector.
+
+        Args:
+            probabilities: a record of every frame too.
+            threshold: the probability at which an event begins, instead of the one selected in training.
+            low: the probability below which it ends; by default in the same ratio to the threshold.
+
+        Raises:
+            ConfigError: for thresholds that are none.
+
+        """
+        high = self.rule.high if threshold is None else float(threshold)
+        below = high * (self.rule.low / self.rule.high) if low is None else float(low)
+        if not 0 < below <= high < 1:
+            fact = f"0 < low <= high < 1 must hold, got low {below:g} and high {high:g}"
+            raise ConfigError(message("live", fact))
+        detector = Detector(self.net, self.preparation, self.rule._replace(high=high, low=below), self.settings)
+        return EventLive(detector, probabilities=probabilities)
 
     def columns(self, series: SeriesSet) -> dict[str, np.ndarray]:
         """Found events as a table: unique_id, start, end, time, label, probability, decided."""
@@ -107,9 +148,7 @@ class Detector:
         }
 
     def subject(self, data: Sequence[Path | str] = (), *, rows: int = 8, steps: int = 512) -> Subject:
-        """The net with a stretch of a stream, for the diagnostics: see `events_subject`."""
-        from recurra.tasks.events.subject import events_subject
-
+        """Return the net with a segment of a stream, for the diagnostics: see `events_subject`."""
         return events_subject(self, data, rows, steps)
 
     def read(self, source: Any, events: Any = None, *, labelled: bool = True) -> tuple[SeriesSet, Truth | None]:
@@ -118,20 +157,8 @@ class Detector:
         return read_stream(data, source, events, self.classes, labelled=labelled)
 
 
-def in_steps(one: Detection, preparation: Preparation) -> Found:
-    """Frames to steps."""
-    return Found(
-        one.label,
-        preparation.first(one.start),
-        preparation.last(one.end),
-        preparation.middle(one.time),
-        one.probability,
-        preparation.read(one.decided),
-    )
-
-
 def tally(
-    truth: Truth, found: list[Found], preparation: Preparation, settings: EventSettings, first: int, last: int
+    truth: Truth, found: list[DetectedEvent], preparation: Preparation, settings: EventSettings, first: int, last: int
 ) -> Tally:
     """One series, rows first to last. An event and its detection may lie on two sides of the border and still pair."""
     step, room = preparation.step_s, preparation.tolerance_s

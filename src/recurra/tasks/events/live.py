@@ -26,13 +26,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from recurra.base.errors import ConfigError, DataError, message
+from recurra.base.errors import DataError, message
 from recurra.base.state import leaves, map_state
 from recurra.layers.stream import Stream
-from recurra.tasks.events.decode import Detection, Rule, TrackDecoder, tracks_of
-from recurra.tasks.events.detector import Detector, Found, in_steps
+from recurra.tasks.events.decode import DetectedEvent, Detection, TrackDecoder, in_steps, tracks_of
 from recurra.tasks.events.network import event_probabilities
-from recurra.tasks.events.run import load
+from recurra.tasks.load import load
 
 __all__ = ["EventLive", "live"]
 
@@ -43,7 +42,7 @@ _REMEMBERED = 64
 class _Place:
     """What is kept of one stream beside the state of the net."""
 
-    def __init__(self, detector: Detector, row: int) -> None:
+    def __init__(self, detector: Any, row: int) -> None:
         preparation = detector.preparation
         self.row = row
         self.steps = 0
@@ -65,7 +64,7 @@ class _Place:
 class EventLive:
     """See the head of this module. probabilities: a record of every frame too, {"kind": "probability", ...}."""
 
-    def __init__(self, detector: Detector, *, probabilities: bool = False) -> None:
+    def __init__(self, detector: Any, *, probabilities: bool = False) -> None:
         self.detector, self.probabilities = detector, probabilities
         self.preparation = detector.preparation
         self.columns: tuple[str, ...] = self.preparation.channels
@@ -198,11 +197,13 @@ class EventLive:
         """One frame of some streams (B, W) -> (B, K)."""
         if self._session is None or rows != self._session_rows:
             self._settle()
-            self._session, self._session_rows = self.detector.net.body.stream(len(rows)), rows
-            picked = iter([leaf[rows] for leaf in self._pool])
-            self._session.state = map_state(lambda _: next(picked), self._fresh)
+            session: Stream = self.detector.net.body.stream(len(rows))
+            leaves_left = iter([leaf[rows] for leaf in self._pool])
+            session.state = map_state(lambda _: next(leaves_left), self._fresh)
+            self._session, self._session_rows = session, rows
+        session = self._session
         with torch.no_grad():
-            y = self._session.push(torch.from_numpy(x).reshape(len(rows), -1))
+            y = session.push(torch.from_numpy(x).reshape(len(rows), -1))
             logits = self.detector.net.output(y.reshape(len(rows), -1))
             return event_probabilities(logits, self.detector.net.overlap).double().numpy()
 
@@ -232,7 +233,7 @@ class EventLive:
         return records
 
     def _record(self, place: _Place, track: int, kind: str, event: Detection) -> list[dict[str, Any]]:
-        found: Found = in_steps(event, self.preparation)
+        found: DetectedEvent = in_steps(event, self.preparation)
         begun = place.begun[track]
         facts: dict[str, Any] = {"label": self.preparation.classes[found.label]}
         rest = {"probability": found.probability, "decided": found.decided}
@@ -253,16 +254,5 @@ class EventLive:
 def live(
     run: Path | str, *, probabilities: bool = False, high: float | None = None, low: float | None = None
 ) -> EventLive:
-    """The live detector of a run folder.
-
-    probabilities: records of every frame too. high, low: other thresholds than those chosen in training. Raises
-    CheckpointError where the folder is no finished run, ConfigError for thresholds that are none.
-    """
-    detector = load(run)
-    ratio = detector.rule.low / detector.rule.high
-    above = detector.rule.high if high is None else float(high)
-    below = (detector.rule.low if high is None else above * ratio) if low is None else float(low)
-    if not 0 < below <= above < 1:
-        raise ConfigError(message("live", f"0 < low <= high < 1 must hold, got low {below:g} and high {above:g}"))
-    detector.rule = Rule(above, below, detector.rule.least, detector.rule.refractory)
-    return EventLive(detector, probabilities=probabilities)
+    """Return the live detector of a run folder; see `Detector.live`."""
+    return load(run).live(probabilities=probabilities, threshold=high, low=low)

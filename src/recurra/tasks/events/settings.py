@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from recurra.base.config import Settings
+from recurra.base.option import Input, Option
+from recurra.tasks.settings import TaskSettings
 from recurra.training.config import OptimConfig, ScheduleConfig, TrainConfig, WatchConfig
 
 __all__ = ["Architecture", "DecodingSettings", "EventSettings", "StreamSettings"]
@@ -24,44 +26,49 @@ Probability = Annotated[float, Meta(gt=0, lt=1)]
 class StreamSettings(Settings, frozen=True):
     """Which signals of which file, and where their events are."""
 
-    file: str = ""
-    events: str = ""
+    file: Annotated[str, Input()] = ""
+    """The table of signals."""
+    events: Annotated[str, Input("events")] = ""
     """A table of events: start, and where there are any end, label and unique_id."""
-    label: str = ""
-    """Or the column of the file that has the class of each step; empty: label, class or event."""
+    label: Annotated[str, Option(shown="label, class or event")] = ""
+    """Column of the signals with the class of each step, where there is no table of events."""
     background: str = ""
-    """What that column says where there is no event; empty: nothing, 0, none, background, normal or -."""
-    id: str = ""
-    """Column that tells series apart; empty: unique_id where there is one."""
-    time: str = ""
-    """Column of stamps; empty: ds, date, timestamp ..."""
-    channels: tuple[str, ...] = ()
-    """Columns of values; empty: every column of numbers that is nothing else."""
+    """Value of that column where there is no event; empty: nothing, 0, none, background, normal or -."""
+    id: Annotated[str, Option(shown="unique_id")] = ""
+    """Column that identifies the stream."""
+    time: Annotated[str, Option(shown="ds, date, timestamp ...")] = ""
+    """Column of stamps."""
+    channels: Annotated[tuple[str, ...], Option(shown="all columns of numbers")] = ()
+    """Columns of values, comma-separated."""
     freq: str = ""
-    rate_hz: Seconds = 0.0
+    """Spacing of the stamps, such as h, 15min, D; empty: inferred."""
+    rate_hz: Annotated[Seconds, Option()] = 0.0
     """Steps in a second, where the stamps do not say."""
     normalise: Literal["standard", "robust", "none"] = "standard"
     """Each channel by its mean and deviation (median and 1.4826 times the absolute one) over the training part."""
-    validation: Share = 0.2
-    """The last part of each series, which chooses the weights and the decoding; before the test part."""
-    test: Share = 0.0
-    """The part behind that, which training never looks at."""
+    validation: Annotated[Share, Option()] = 0.2
+    """Share of each stream, before its test split, that selects the weights and the thresholds."""
+    test: Annotated[Share, Option()] = 0.0
+    """Share at the end of each stream that training never uses."""
 
 
 class Architecture(Settings, frozen=True):
     """The net."""
 
-    cell: str = "gru"
-    hidden: Positive = 64
-    layers: Positive = 1
+    cell: Annotated[str, Option()] = "gru"
+    """Recurrent cell; recurra cells lists them."""
+    hidden: Annotated[Positive, Option()] = 64
+    """Units per layer."""
+    layers: Annotated[Positive, Option()] = 1
+    """Recurrent layers."""
     dropout: Share = 0.1
     """Between layers and before the output."""
-    frame: Positive = 1
+    frame: Annotated[Positive, Option()] = 1
     """Steps that are read, and answered, as one."""
-    look_ahead_s: Seconds = 0.0
-    """So much later than a frame the net may answer for it; part of the detection delay."""
+    look_ahead_s: Annotated[Seconds, Option("look-ahead")] = 0.0
+    """Seconds by which the answer for a frame may come later; a component of the detection delay."""
     widen_s: Seconds | None = None
-    """Around an event without an end this much counts as event in training; by default half the tolerance."""
+    """Seconds around an event without an end that count as event in training; by default half the tolerance."""
     overlap: bool = False
     """Events of different classes may happen at once: a probability for each class by itself."""
     mask: Literal["auto", "yes", "no"] = "auto"
@@ -69,10 +76,10 @@ class Architecture(Settings, frozen=True):
 
 
 class DecodingSettings(Settings, frozen=True):
-    """From probabilities to events; what is not given is chosen on the validation part."""
+    """From probabilities to events; what is unset is selected on the validation split."""
 
-    tolerance_s: Seconds = 0.0
-    """How far off a detection may be and still count; 0: five frames."""
+    tolerance_s: Annotated[Seconds, Option("tolerance", shown="five frames")] = 0.0
+    """Seconds by which a detection may be off and still count."""
     offset: bool = False
     """The end of an event must be right too: within the tolerance or half of its length."""
     high: Probability | None = None
@@ -85,12 +92,15 @@ class DecodingSettings(Settings, frozen=True):
     """After the end of an event none begins for so long."""
 
 
-class EventSettings(Settings, frozen=True):
-    """Everything that `recurra train events` can be told."""
+class EventSettings(TaskSettings, frozen=True):
+    """A detector of events in a stream: recurra train events data.csv --events events.csv --out runs/x.
+
+    The table has columns of stamps and channels, and unique_id where there are several streams. Events are a column of
+    it with the class of each step (--label), or a table of their own: start, and where there are any end, label,
+    unique_id.
+    """
 
     task: Literal["events"] = "events"
-    seed: int = 0
-    threads: Count = 0
     batch: Positive = 32
     """Stretches that are read side by side."""
     chunk: Positive = 128

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,13 +14,10 @@ from recurra.base.errors import DataError, message
 from recurra.diagnostics.subject import Subject
 from recurra.tasks.events.truth import targets
 
-if TYPE_CHECKING:
-    from recurra.tasks.events.detector import Detector
-
 __all__ = ["events_subject"]
 
 
-def events_subject(detector: Detector, data: Sequence[Path | str] = (), rows: int = 8, steps: int = 512) -> Subject:
+def events_subject(detector: Any, data: Sequence[Path | str] = (), rows: int = 8, steps: int = 512) -> Subject:
     """The net with the last frames of the longest stream, as up to `rows` rows of `steps`, and what they are.
 
     data: a table, and where its events do not stand in a column the table of those; without any, the training file.

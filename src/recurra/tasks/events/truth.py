@@ -9,10 +9,10 @@ import numpy as np
 
 from recurra.base.errors import DataError, message
 from recurra.data.series.build import find_columns, read_series
+from recurra.data.series.cases import class_order
 from recurra.data.series.columns import Columns, read_columns
 from recurra.data.series.series_set import SeriesSet
 from recurra.data.series.stamps import is_dates, parse_stamps
-from recurra.tasks.classify.cases import class_order
 from recurra.tasks.events.settings import StreamSettings
 
 __all__ = ["Truth", "read_stream", "step_seconds", "targets"]

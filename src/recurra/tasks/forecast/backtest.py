@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -12,12 +13,12 @@ import numpy as np
 from recurra.base.errors import DataError, message
 from recurra.data.series.series_set import SeriesSet
 from recurra.data.series.window import SeriesWindows
-from recurra.tasks.forecast.forecaster import Forecaster
 from recurra.tasks.forecast.metrics import mase_scale, scores
 from recurra.tasks.forecast.naive import naive_forecast
 from recurra.tasks.forecast.settings import ForecastSettings
 from recurra.tasks.forecast.significance import Comparison, diebold_mariano
-from recurra.tasks.forecast.train import fit
+from recurra.tasks.registry import task_named
+from recurra.tasks.train import fit
 
 __all__ = ["Backtest", "Example", "backtest", "evaluate"]
 
@@ -118,7 +119,7 @@ class Backtest:
 
 
 def evaluate(
-    forecaster: Forecaster,
+    forecaster: Any,
     series: SeriesSet,
     first: np.ndarray,
     last: np.ndarray | None = None,
@@ -177,7 +178,7 @@ def evaluate(
 
 
 def backtest(
-    forecaster: Forecaster,
+    forecaster: Any,
     series: SeriesSet,
     *,
     origins: int = 10,
@@ -185,7 +186,7 @@ def backtest(
     refit: bool = False,
     scaled: bool = False,
     settings: ForecastSettings | None = None,
-    said: Callable[[str], None] | None = None,
+    say: Callable[[str], None] | None = None,
     seed: int = 0,
 ) -> Backtest:
     """The last `origins` origins of each series, `stride` steps apart (0: the horizon); the last one leaves H steps.
@@ -209,14 +210,14 @@ def backtest(
         first = np.where(first < 1, newest - np.maximum(newest - 1, 0) // stride * stride, first)
         return evaluate(forecaster, ended, first, stride=stride, scaled=scaled, seed=seed)
     found = Backtest(series.ids, forecaster.levels, horizon, forecaster.preparation.season, stride=stride)
-    settings = settings or forecaster.settings
+    chosen: Any = settings or forecaster.settings
     for number in range(origins - 1, -1, -1):
         origin = newest - number * stride
         keep = origin >= 1
         if not keep.any():
             continue
         known = series.until(series.offsets[:-1] + np.maximum(origin, 0)).select(np.flatnonzero(keep))
-        anew = fit(known, _without_test(settings)).forecaster
+        anew = fit(task_named(chosen.task), _without_test(chosen), SimpleNamespace(series=known))
         later = np.where(keep, origin + 1, 0)
         found = evaluate(
             anew,
@@ -228,8 +229,8 @@ def backtest(
             examples=1 if number == 0 else 0,
             seed=seed,
         )
-        if said is not None:
-            said(f"origin {origins - number} of {origins}: MAE so far {found.overall()['mae']:.4g}")
+        if say is not None:
+            say(f"origin {origins - number} of {origins}: MAE so far {found.overall()['mae']:.4g}")
     return found
 
 

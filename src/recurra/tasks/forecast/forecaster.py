@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,13 +15,18 @@ from recurra.base.errors import DataError, message
 from recurra.data.series.columns import as_frame
 from recurra.data.series.frequency import Frequency
 from recurra.data.series.series_set import SeriesSet
+from recurra.data.series.stamps import shown
 from recurra.data.series.window import SeriesWindows, Window
+from recurra.diagnostics.subject import Subject
+from recurra.tasks.capability import BacktestOptions, ForecastOptions
+from recurra.tasks.capability import Forecast as Record
+from recurra.tasks.forecast.backtest import backtest
+from recurra.tasks.forecast.live import ForecastLive, targets_of
 from recurra.tasks.forecast.network import ForecastNet
 from recurra.tasks.forecast.prepare import Preparation, Ready, frequency_of
 from recurra.tasks.forecast.settings import ForecastSettings
-
-if TYPE_CHECKING:
-    from recurra.diagnostics.subject import Subject
+from recurra.tasks.forecast.subject import forecast_subject
+from recurra.tasks.task import Measures
 
 __all__ = ["Forecast", "Forecaster"]
 
@@ -67,6 +73,11 @@ class Forecaster:
         self.net, self.preparation, self.settings, self.folder = net.eval(), preparation, settings, folder
 
     @property
+    def prepared(self) -> Preparation:
+        """Return what is stored beside the weights."""
+        return self.preparation
+
+    @property
     def levels(self) -> tuple[float, ...]:
         """Of the quantiles."""
         return self.net.levels
@@ -94,6 +105,36 @@ class Forecaster:
         rows = origins[:, None] + np.arange(horizon)
         return Forecast(series.ids, full.stamps[rows], said, self.levels)
 
+    def forecasts(self, data: Any, options: ForecastOptions) -> Iterator[Record]:
+        """Yield the forecast of each series."""
+        result = self.forecast(data.series, seed=options.seed)
+        names = [f"q{level:g}" for level in result.levels]
+        for name, stamps, rows, medians in zip(
+            result.ids, result.stamps, result.quantiles, result.median.tolist(), strict=True
+        ):
+            columns = dict(zip(names, rows.T.tolist(), strict=True))
+            yield Record(name, [shown(stamp) for stamp in stamps], medians, columns)
+
+    def backtests(self, data: Any, options: BacktestOptions, say: Callable[[str], None]) -> Measures:
+        """Return the measures of forecasts from past origins."""
+        result = backtest(
+            self,
+            data.series,
+            origins=options.origins,
+            stride=options.stride,
+            refit=options.refit,
+            scaled=options.scaled,
+            say=say,
+            seed=options.seed,
+        )
+        examples = [asdict(example) for example in result.examples]
+        details = {"levels": result.levels, "refit": options.refit, "examples": examples}
+        return Measures(numbers=result.numbers(), details=details, scores=result)
+
+    def live(self, *, columns: Sequence[str] = ()) -> ForecastLive:
+        """Return a live forecaster; columns: the targets of the stream, where they cannot be told from the run."""
+        return ForecastLive(self, tuple(columns) or targets_of(self))
+
     def windows(self, ready: Ready, **options: Any) -> SeriesWindows:
         """Windows of the net's sizes, wherever in the series; a short past is filled up with what is missing."""
         options = {"least": 1, "future": 0} | options
@@ -113,9 +154,7 @@ class Forecaster:
             yield window, ready.back(said, window.series)
 
     def subject(self, data: Sequence[Path | str] = (), *, rows: int = 8, steps: int = 512) -> Subject:
-        """The net with one window, for the diagnostics: see `forecast_subject`."""
-        from recurra.tasks.forecast.subject import forecast_subject
-
+        """Return the net with one window, for the diagnostics: see `forecast_subject`."""
         del rows, steps
         return forecast_subject(self, data, self.folder.resolve().name if self.folder else "forecast")
 
@@ -133,6 +172,4 @@ class Forecaster:
 
 
 def _with_frequency(series: SeriesSet, frequency: Frequency | None) -> SeriesSet:
-    from dataclasses import replace
-
     return replace(series, frequency=frequency)

@@ -12,15 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from recurra.base.errors import CheckpointError, ConfigError, DataError, message
+from recurra.base.errors import ConfigError, DataError, message
 from recurra.data.series.frequency import Frequency
 from recurra.data.series.series_set import SeriesSet
 from recurra.data.series.stamps import is_dates, parse_stamps, to_utc
-from recurra.tasks.forecast.forecaster import Forecaster
 from recurra.tasks.forecast.prepare import frequency_of
-from recurra.tasks.forecast.run import load
 
-__all__ = ["ForecastLive", "live"]
+__all__ = ["ForecastLive", "targets_of"]
 
 
 class _Window:
@@ -51,7 +49,7 @@ class ForecastLive:
     one each; or {"error": ...} where a row's stamp lies between two places of the grid, or nothing is known yet.
     """
 
-    def __init__(self, forecaster: Forecaster, targets: Sequence[str]) -> None:
+    def __init__(self, forecaster: Any, targets: Sequence[str]) -> None:
         preparation, data = forecaster.preparation, forecaster.settings.data
         own = [name for name in preparation.past if not name.startswith("calendar.")]
         known = [name for name in preparation.known if not name.startswith("calendar.")]
@@ -201,20 +199,8 @@ class ForecastLive:
             window.values = np.array(values[place])
 
 
-def live(run_folder: Path | str, *, columns: Sequence[str] = ()) -> ForecastLive:
-    """The live forecaster of a run folder.
-
-    columns: the targets of the stream, where they cannot be told from the run: it was trained on a wide table that is
-    no longer where it was. Raises CheckpointError where the folder is no finished run.
-    """
-    forecaster = load(run_folder)
-    if not isinstance(forecaster, Forecaster):
-        raise CheckpointError(message(str(run_folder), "holds no forecaster"))
-    return ForecastLive(forecaster, tuple(columns) or _targets(forecaster))
-
-
-def _targets(forecaster: Forecaster) -> tuple[str, ...]:
-    """The columns of values: named, or all series of a wide table, or y."""
+def targets_of(forecaster: Any) -> tuple[str, ...]:
+    """Return the columns of values: named, or all series of a wide table, or y."""
     data, known = forecaster.settings.data, forecaster.preparation.ids
     if data.target:
         return data.target

@@ -1,4 +1,4 @@
-"""Where the attention of a forecasting net looked, for the report."""
+"""The attention of a forecasting net over its look-back, for the report."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ import torch
 from recurra.data.series.series_set import SeriesSet
 from recurra.diagnostics.panels import Panel, panel_chart
 from recurra.diagnostics.report import Figure
-from recurra.tasks.forecast.forecaster import Forecaster
 from recurra.tasks.forecast.sequence import AttentionNet
 from recurra.tasks.forecast.simple import Members
 
-__all__ = ["looked", "looked_figure"]
+__all__ = ["attention_figure", "attention_of"]
 
 
-def looked(forecaster: Forecaster, series: SeriesSet) -> dict[str, Any] | None:
+def attention_of(forecaster: Any, series: SeriesSet) -> dict[str, Any] | None:
     """Weights (H, L) of the newest window with a future, of the first member; None for a net without attention."""
     net = forecaster.net
     first = net.members[0] if isinstance(net, Members) else net
@@ -40,14 +39,14 @@ def looked(forecaster: Forecaster, series: SeriesSet) -> dict[str, Any] | None:
     }
 
 
-def looked_figure(kept: Mapping[str, Any]) -> Figure:
+def attention_figure(weighted: Mapping[str, Any]) -> Figure:
     """The look-back's values over the weights that each step of the horizon gave them."""
-    weights = np.array(kept["weights"])
+    weights = np.array(weighted["weights"])
     horizon, back = weights.shape
-    values = np.array([np.nan if value is None else value for value in kept["values"][:back]], float)[None]
+    values = np.array([np.nan if value is None else value for value in weighted["values"][:back]], float)[None]
     panels = [
         Panel("the values that were read", values),
-        Panel("where each step looked", weights, f"the last {back} steps", f"{horizon} steps ahead", 0.0),
+        Panel("attention of each step", weights, f"the last {back} steps", f"{horizon} steps ahead", 0.0),
     ]
-    told = f"Newest forecast of {kept['id']}: bright where the decoder's query found what it asked for."
-    return Figure("Attention", panel_chart([panels], label="attention over the look-back"), told)
+    note = f"Newest forecast of {weighted['id']}: bright where the weight is high."
+    return Figure("Attention", panel_chart([panels], label="attention over the look-back"), note)

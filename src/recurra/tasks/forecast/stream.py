@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -66,3 +67,8 @@ class ForecastStream(EpochStream):
             x[:, 0, -1] *= plan[1][rows]
         y = torch.from_numpy(window.values[:, self.layout.look_back :, 0].astype(np.float32))
         return Batch(x, y, first=True)
+
+    def batches(self, rows: np.ndarray, size: int = 512) -> Iterator[Batch]:
+        """Yield these windows in order."""
+        for begin in range(0, len(rows), size):
+            yield self._batch((rows[begin : begin + size], None), 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,7 +16,6 @@ from recurra.data.batch import Batch
 from recurra.data.series.series_set import SeriesSet
 from recurra.diagnostics.subject import Subject
 from recurra.layers.recurrent import Recurrent
-from recurra.tasks.forecast.forecaster import Forecaster
 from recurra.tasks.forecast.heads import QuantileHead
 from recurra.tasks.forecast.network import ForecastNet, Said, SegmentNet, forecast_loss, instance
 from recurra.tasks.forecast.prepare import read_data
@@ -26,7 +25,7 @@ from recurra.tasks.forecast.simple import Members, NaiveNet
 __all__ = ["forecast_subject"]
 
 
-def forecast_subject(forecaster: Forecaster, data: Sequence[Path | str] = (), name: str = "forecast") -> Subject:
+def forecast_subject(forecaster: Any, data: Sequence[Path | str] = (), name: str = "forecast") -> Subject:
     """The first member's net with the newest window, of the longest series, whose future is known.
 
     data: one table; without any, the file that the run was trained on. What is looked at is what the recurrence reads
@@ -49,7 +48,7 @@ def forecast_subject(forecaster: Forecaster, data: Sequence[Path | str] = (), na
     return _subject(forecaster, net, series, name)
 
 
-def _subject(forecaster: Forecaster, net: ForecastNet, series: SeriesSet, name: str) -> Subject:
+def _subject(forecaster: Any, net: ForecastNet, series: SeriesSet, name: str) -> Subject:
     preparation = forecaster.preparation
     layout, horizon = preparation.layout, preparation.horizon
     ends = series.ends - series.offsets[:-1]

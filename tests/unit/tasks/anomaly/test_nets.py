@@ -10,9 +10,9 @@ from recurra.base.errors import DataError
 from recurra.tasks.anomaly.detector import NetDetector, peaks
 from recurra.tasks.anomaly.live import NetLive
 from recurra.tasks.anomaly.network import net_of
+from recurra.tasks.anomaly.run import fit_rows as fit
 from recurra.tasks.anomaly.settings import AnomalySettings, NetSettings, ThresholdSettings
 from recurra.tasks.anomaly.table import Rows
-from recurra.tasks.anomaly.train import fit
 
 
 def settings(model, iterations=60, **net):
@@ -32,8 +32,7 @@ def series(n=1200, seed=0, spoilt=(), name="a"):
 
 @pytest.mark.parametrize("model", ["forecast", "autoencoder"])
 def test_finds_what_was_spoilt_and_streams_as_the_whole(model):
-    trained = fit([series()], ("x", "y"), settings(model, iterations=250))
-    detector = trained.detector
+    detector = fit([series()], ("x", "y"), settings(model, iterations=250))
     assert isinstance(detector, NetDetector)
     test = series(500, seed=3, spoilt=(255,))
     [said] = detector.judge([test])
@@ -105,13 +104,13 @@ def test_labels_keep_anomalies_out_of_training():
     labels = np.zeros(1200, bool)
     for at in range(100, 1100, 90):
         labels[at : at + 4] = True
-    plain = fit([spoilt], ("x", "y"), settings("forecast", 40)).detector
-    told = fit([spoilt._replace(labels=labels)], ("x", "y"), settings("forecast", 40)).detector
+    plain = fit([spoilt], ("x", "y"), settings("forecast", 40))
+    told = fit([spoilt._replace(labels=labels)], ("x", "y"), settings("forecast", 40))
     assert told.threshold < plain.threshold
 
 
 def test_missing_values_and_new_series():
-    detector = fit([series()], ("x", "y"), settings("forecast", 20)).detector
+    detector = fit([series()], ("x", "y"), settings("forecast", 20))
     holes = series(200, seed=9, name="new")
     holes.values[50:60, 0] = np.nan
     holes.values[80] = np.nan
@@ -135,7 +134,7 @@ def test_too_little_is_refused(rows, message):
 def test_a_constant_series_is_trained_on_and_a_change_is_odd():
     flat = Rows("a", np.arange(1000), np.full((1000, 1), 7.0))
     chosen = msgspec.structs.replace(settings("forecast", 20), threshold=ThresholdSettings(method="fixed", value=50))
-    detector = fit([flat], ("x",), chosen).detector
+    detector = fit([flat], ("x",), chosen)
     moved = flat._replace(values=np.where(np.arange(1000)[:, None] == 900, 9.0, 7.0))
     [said] = detector.judge([moved])
     assert said.alarms[900]

@@ -9,8 +9,8 @@ from recurra.base.errors import DataError
 from recurra.tasks.anomaly.evaluate import labelled
 from recurra.tasks.anomaly.settings import DataSettings
 from recurra.tasks.anomaly.table import read_rows, rows_of
+from recurra.tasks.anomaly.task import training_rows as seen_rows
 from recurra.tasks.anomaly.timeline import thinned, timeline
-from recurra.tasks.anomaly.train import seen_rows
 
 STAMPS = np.array(["2024-01-01T00", "2024-01-01T01", "2024-01-01T01", "2024-01-01T05"], "datetime64[us]")
 

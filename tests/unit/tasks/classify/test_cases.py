@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from recurra.base.errors import DataError
-from recurra.tasks.classify.cases import cases_of, read_cases
+from recurra.data.series.cases import cases_of, read_cases
 from recurra.tasks.classify.prepare import prepare, stratified
 from recurra.tasks.classify.settings import CaseSettings, ClassifySettings
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from recurra.base.errors import ConfigError, DataError
-from recurra.tasks.classify.live import ClassifyLive, live
+from recurra.tasks.classify.live import live
 from recurra.tasks.classify.run import load, train_run
 from unit.tasks.classify.test_run import settings, waves
 
@@ -32,7 +32,7 @@ def test_live_answers_are_those_of_the_sequence_so_far(pooling, layers, tmp_path
         if step == 8:
             kept = json.loads(json.dumps({**stream.state(), "net": [a.tolist() for a in stream.state()["net"]]}))
             kept["net"] = [np.array(a, np.float32) for a in kept["net"]]
-            stream = ClassifyLive(classifier)
+            stream = classifier.live()
             stream.load_state(kept)
     for one in cases:
         for length in (1, 9, len(one.values)):

@@ -10,12 +10,11 @@ import pytest
 
 import recurra
 from recurra.base.errors import CheckpointError, ConfigError, DataError
-from recurra.tasks.classify.cases import cases_of
-from recurra.tasks.classify.defaults import settings_from
-from recurra.tasks.classify.report import write_report
-from recurra.tasks.classify.run import load, train_run
+from recurra.data.series.cases import cases_of
+from recurra.tasks.classify.run import fit_cases, load, train_run
 from recurra.tasks.classify.settings import MODELS, ClassifySettings
-from recurra.tasks.classify.train import fit
+from recurra.tasks.report import write_report
+from recurra.tasks.settings import settings_from
 
 
 def waves(count=40, seed=0, gaps=False):
@@ -45,19 +44,19 @@ def settings(*changes):
 def test_every_model_goes_all_the_way(name, gaps, tmp_path):
     cases, test = waves(gaps=gaps), waves(30, seed=1, gaps=gaps)
     outcome = train_run(settings(f"model.name={name}"), tmp_path / "run", cases=cases, test=test)
-    assert outcome.part == "test"
-    assert outcome.scores.accuracy > 0.85
+    assert outcome.split == "test"
+    assert outcome.measures.scores.accuracy > 0.85
     again = load(tmp_path / "run")
-    np.testing.assert_array_equal(outcome.trained.classifier.probabilities(test), again.probabilities(test))
+    np.testing.assert_array_equal(outcome.predictor.probabilities(test), again.probabilities(test))
     assert write_report(tmp_path / "run").read_text().count("<svg") >= 3
     kept = json.loads((tmp_path / "run" / "held_out.json").read_text())
-    assert kept["accuracy"] == outcome.scores.accuracy
+    assert kept["accuracy"] == outcome.measures.scores.accuracy
     assert isinstance(recurra.load(tmp_path / "run"), type(again))
 
 
 def test_padding_of_a_batch_changes_nothing():
     cases = waves()
-    classifier = fit(cases, settings()).classifier
+    classifier = fit_cases(cases, settings())
     together = classifier.probabilities(cases)
     for place in (0, 7):
         alone = classifier.probabilities(cases.select([place]))
@@ -65,7 +64,7 @@ def test_padding_of_a_batch_changes_nothing():
 
 
 def test_decay_wants_and_reads_gaps():
-    classifier = fit(waves(gaps=True), settings("model.decay=true")).classifier
+    classifier = fit_cases(waves(gaps=True), settings("model.decay=true"))
     assert classifier.evaluate(waves(30, seed=1, gaps=True)).accuracy > 0.8
     assert any("decay" in name for name, _ in classifier.net.named_parameters())
 
@@ -73,20 +72,20 @@ def test_decay_wants_and_reads_gaps():
 def test_members_are_averaged():
     cases = waves()
     few = ("data.validation=0", "train.iterations=10")
-    both = fit(cases, settings("members=2", *few)).classifier
+    both = fit_cases(cases, settings("members=2", *few))
     alone = []
     for seed in (0, 1):
-        alone.append(fit(cases, settings(f"seed={seed}", *few)).classifier.probabilities(cases))
+        alone.append(fit_cases(cases, settings(f"seed={seed}", *few)).probabilities(cases))
     np.testing.assert_allclose(both.probabilities(cases), np.mean(alone, axis=0), atol=1e-6)
 
 
-def test_the_best_weights_are_kept():
-    trained = fit(waves(), settings("train.optim.learning_rate=0.3", "train.schedule.name=constant"))
-    assert trained.results[0].best_iteration is not None
-    labels = waves().labels[trained.held]
-    shares = trained.classifier.probabilities(waves().select(trained.held))
-    loss = -np.log(shares[np.arange(len(labels)), labels]).mean()
-    assert loss == pytest.approx(trained.results[0].best, rel=1e-4)
+def test_the_best_weights_are_used(tmp_path):
+    chosen = settings("train.optim.learning_rate=0.3", "train.schedule.name=constant")
+    outcome = train_run(chosen, tmp_path / "run", cases=waves())
+    [result] = outcome.results
+    assert result.best_iteration is not None
+    assert outcome.split == "validation"
+    assert outcome.measures.numbers["log_loss"] == pytest.approx(result.best, rel=1e-4)
 
 
 def test_resumed_runs_are_the_same(tmp_path):
@@ -97,7 +96,7 @@ def test_resumed_runs_are_the_same(tmp_path):
     train_run(first, tmp_path / "part", cases=waves())
     longer = msgspec.structs.replace(first, train=msgspec.structs.replace(first.train, iterations=30))
     part = train_run(longer, tmp_path / "part", cases=waves(), resume=True)
-    one, other = (outcome.trained.classifier.probabilities(waves()) for outcome in (whole, part))
+    one, other = (outcome.predictor.probabilities(waves()) for outcome in (whole, part))
     np.testing.assert_array_equal(one, other)
 
 
@@ -116,7 +115,7 @@ def test_folders_are_never_overwritten(tmp_path):
 
 def test_a_new_class_in_the_test_is_named_before_training(tmp_path):
     other = cases_of([one.values.T for one in waves(4)], ["slow", "quick", "odd", "slow"])
-    classifier = fit(waves(), settings("model.name=esn")).classifier
+    classifier = fit_cases(waves(), settings("model.name=esn"))
     with pytest.raises(DataError, match="class odd was not in training"):
         classifier.evaluate(other)
     assert len(classifier.predict(other)) == 4
@@ -128,13 +127,13 @@ def test_a_new_class_in_the_test_is_named_before_training(tmp_path):
 def test_series_shorter_than_a_kernel(name):
     X = [np.full((1, 1 + k % 2), float(k % 2)) for k in range(12)]
     cases = cases_of(X, [k % 2 for k in range(12)])
-    shares = fit(cases, settings(f"model.name={name}")).classifier.probabilities(cases)
+    shares = fit_cases(cases, settings(f"model.name={name}")).probabilities(cases)
     assert np.isfinite(shares).all()
 
 
 def test_a_constant_channel_and_a_class_of_one():
     cases = cases_of([np.stack([np.ones(5), np.arange(5) * k]) for k in range(7)], [0, 0, 0, 1, 1, 1, 2])
-    found = fit(cases, settings()).classifier.probabilities(cases)
+    found = fit_cases(cases, settings()).probabilities(cases)
     assert np.isfinite(found).all()
     assert found.shape == (7, 3)
 

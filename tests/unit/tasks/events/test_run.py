@@ -10,12 +10,13 @@ import pytest
 import recurra
 from recurra.base.errors import ConfigError, DataError
 from recurra.data.series import SeriesSet
-from recurra.tasks.classify.defaults import settings_from
 from recurra.tasks.events.live import EventLive, live
-from recurra.tasks.events.report import write_report
+from recurra.tasks.events.prepare import split
 from recurra.tasks.events.run import load, train_run
 from recurra.tasks.events.settings import EventSettings
 from recurra.tasks.events.truth import Truth
+from recurra.tasks.report import write_report
+from recurra.tasks.settings import settings_from
 
 
 def bumps(count=2, length=1500, seed=0, lasting=False, gaps=False):
@@ -61,16 +62,16 @@ def trained(request, tmp_path_factory):
 
 def test_all_the_way(trained):
     folder, outcome, (series, truth) = trained
-    assert outcome.part == "test"
-    said = outcome.tally.numbers(("down", "up"))
+    assert outcome.split == "test"
+    said = outcome.measures.scores.numbers(("down", "up"))
     assert said["f1"] > 0.9
     assert said["macro_f1"] > 0.9
     assert said["delay_median_s"] < 20
     again = load(folder)
-    for one, other in zip(outcome.trained.detector.probabilities(series), again.probabilities(series), strict=True):
+    for one, other in zip(outcome.predictor.probabilities(series), again.probabilities(series), strict=True):
         np.testing.assert_array_equal(one, other)
-    assert again.rule == outcome.trained.detector.rule
-    first = outcome.trained.stops.tolist()
+    assert again.rule == outcome.predictor.rule
+    first = split(series, outcome.settings)[1].tolist()
     assert again.evaluate(series, truth, first).numbers(("down", "up")) == said
     page = write_report(folder).read_text()
     assert page.count("<svg") >= 4

@@ -8,8 +8,8 @@ import pytest
 
 from recurra.base.errors import CheckpointError, ConfigError, DataError
 from recurra.data.series import SeriesSet
+from recurra.tasks.events.run import fit_events as fit
 from recurra.tasks.events.run import train_run
-from recurra.tasks.events.train import fit
 from recurra.tasks.events.truth import Truth
 from unit.tasks.events.test_run import bumps, settings
 
@@ -17,7 +17,7 @@ from unit.tasks.events.test_run import bumps, settings
 def test_the_past_alone_decides():
     """Changing what comes after a frame changes nothing before it."""
     series, truth = bumps()
-    detector = fit(series, truth, settings("train.iterations=20")).detector
+    detector = fit(series, truth, settings("train.iterations=20"))
     values = series["p"].values
     other = values.copy()
     other[700:] += 5
@@ -28,7 +28,7 @@ def test_the_past_alone_decides():
 
 def test_chunks_of_a_long_stream_are_the_whole(monkeypatch):
     series, truth = bumps()
-    detector = fit(series, truth, settings("train.iterations=10")).detector
+    detector = fit(series, truth, settings("train.iterations=10"))
     whole = detector.run(series["p"].values)
     monkeypatch.setattr("recurra.tasks.events.detector._PIECE", 64)
     np.testing.assert_allclose(detector.run(series["p"].values), whole, atol=1e-6)
@@ -42,7 +42,7 @@ def test_training_goes_on_to_the_same_numbers(tmp_path):
     longer = msgspec.structs.replace(first, train=msgspec.structs.replace(first.train, iterations=40))
     part = train_run(longer, tmp_path / "part", stream=bumps(), resume=True)
     values = bumps()[0]["p"].values
-    np.testing.assert_array_equal(whole.trained.detector.run(values), part.trained.detector.run(values))
+    np.testing.assert_array_equal(whole.predictor.run(values), part.predictor.run(values))
     with pytest.raises(CheckpointError, match="holds a run already"):
         train_run(first, tmp_path / "part", stream=bumps())
 
@@ -50,7 +50,7 @@ def test_training_goes_on_to_the_same_numbers(tmp_path):
 def test_given_thresholds_are_kept():
     series, truth = bumps()
     given = ("decode.high=0.6", "decode.low=0.2", "decode.least_s=3", "decode.refractory_s=7")
-    rule = fit(series, truth, settings("train.iterations=5", *given)).detector.rule
+    rule = fit(series, truth, settings("train.iterations=5", *given)).rule
     assert rule == (0.6, 0.2, 3, 7)
 
 

@@ -7,10 +7,11 @@ import pytest
 
 from recurra.base.errors import ConfigError, DataError
 from recurra.data.series import read_series
+from recurra.tasks.forecast.fitting import changed as plain
 from recurra.tasks.forecast.forecaster import Forecaster
 from recurra.tasks.forecast.live import ForecastLive
+from recurra.tasks.forecast.run import fit_series as fit
 from recurra.tasks.forecast.settings import ForecastSettings
-from recurra.tasks.forecast.train import fit, plain
 
 HORIZON, HOURS = 6, 220
 

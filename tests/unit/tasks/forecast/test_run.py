@@ -14,11 +14,12 @@ from recurra.base.errors import CheckpointError, ConfigError, DataError
 from recurra.data.series import Frequency, SeriesSet
 from recurra.tasks.forecast.backtest import backtest, evaluate
 from recurra.tasks.forecast.estimator import ForecastEstimator
-from recurra.tasks.forecast.looked import looked
-from recurra.tasks.forecast.report import write_report
+from recurra.tasks.forecast.looked import attention_of as looked
+from recurra.tasks.forecast.prepare import split
+from recurra.tasks.forecast.run import fit_series as fit
 from recurra.tasks.forecast.run import load, train_run
 from recurra.tasks.forecast.settings import MODELS, Architecture, DataSettings, ForecastSettings
-from recurra.tasks.forecast.train import fit
+from recurra.tasks.report import write_report
 from recurra.training.config import TrainConfig
 
 
@@ -42,17 +43,17 @@ def settings(name="segment", iterations=30, **changes):
 def test_every_model_goes_all_the_way(name, tmp_path):
     series = waves()
     outcome = train_run(settings(name, data=DataSettings(test=16)), tmp_path / "run", series=series)
-    assert outcome.held is not None
-    assert outcome.part == "test"
+    assert outcome.measures is not None
+    assert outcome.split == "test"
     again = load(tmp_path / "run")
-    said, kept = (one.forecast(series) for one in (outcome.trained.forecaster, again))
+    said, kept = (one.forecast(series) for one in (outcome.predictor, again))
     np.testing.assert_array_equal(said.quantiles, kept.quantiles)
     assert said.quantiles.shape == (3, 8, 3)
     assert (np.diff(said.quantiles, axis=-1) >= 0).all()
     assert said.stamps[0].tolist() == list(range(160, 168))
     page = write_report(tmp_path / "run").read_text()
     assert page.count("<svg") >= 5
-    assert ("where each step looked" in page) == (name == "attention")
+    assert ("attention of each step" in page) == (name == "attention")
 
 
 @pytest.mark.parametrize("name", ["segment", "direct", "recursive", "attention", "ridge"])
@@ -80,12 +81,13 @@ def test_log_is_the_forecast_of_logarithms(tmp_path):
     both = [settings(iterations=10, architecture={"transform": kind}) for kind in ("none", "log")]
     plain = fit(replace(series, values=series.values / 20), both[0]).forecaster
     outcome = train_run(both[1], tmp_path / "run", series=grown)
-    said = outcome.trained.forecaster.forecast(grown).quantiles
+    said = outcome.predictor.forecast(grown).quantiles
     want = np.exp(plain.forecast(replace(series, values=series.values / 20)).quantiles)
     np.testing.assert_allclose(said, want, rtol=1e-5)
     np.testing.assert_array_equal(load(tmp_path / "run").forecast(grown).quantiles, said)
-    found = evaluate(outcome.trained.forecaster, grown, outcome.trained.stops)
-    assert found.examples[0].truth[0] == pytest.approx(grown.values[outcome.trained.stops[0], 0])
+    stops, _ = split(grown, both[1])
+    found = evaluate(outcome.predictor, grown, stops)
+    assert found.examples[0].truth[0] == pytest.approx(grown.values[stops[0], 0])
     shrunk = replace(grown, values=grown.values - 1)
     with pytest.raises(DataError, match=r"values are not positive, the first .* of series '0'"):
         fit(shrunk, both[1])
@@ -101,18 +103,18 @@ def test_blend_is_the_share_of_the_ridge_that_was_asked_for(tmp_path):
     net = fit(series, settings("segment", architecture=alone, **plain)).forecaster.forecast(series).median
     ridge = fit(series, settings("ridge", architecture={"normalise": "last"}, **plain)).forecaster.forecast(series)
     both = settings("segment", architecture={**alone, "blend": 0.25}, **plain)
-    said = train_run(both, tmp_path / "run", series=series).trained.forecaster.forecast(series).median
+    said = train_run(both, tmp_path / "run", series=series).predictor.forecast(series).median
     np.testing.assert_allclose(said, 0.75 * net + 0.25 * ridge.median, rtol=1e-4, atol=1e-4)
     np.testing.assert_array_equal(load(tmp_path / "run").forecast(series).median, said)
     chosen = train_run(
         settings("segment", architecture={**alone, "blend": "auto"}, **plain), tmp_path / "auto", series=series
     )
-    share = chosen.trained.forecaster.net.share.item()
+    share = chosen.predictor.net.share.item()
     # A net after five updates is no match for ridge regression on a sine; halfway from equal shares to all of it.
     assert share == 0.75
     assert load(tmp_path / "auto").net.share.item() == share
     want = 0.25 * net + 0.75 * ridge.median
-    np.testing.assert_allclose(chosen.trained.forecaster.forecast(series).median, want, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(chosen.predictor.forecast(series).median, want, rtol=1e-4, atol=1e-4)
     with pytest.raises(ValueError, match=r"blend is for segment.*not for recursive"):
         settings("recursive", architecture={"blend": 0.5})
 
@@ -230,7 +232,7 @@ def test_resumed_runs_are_the_same(tmp_path):
     train_run(first, tmp_path / "part", series=series)
     longer = msgspec.structs.replace(first, train=msgspec.structs.replace(first.train, iterations=20))
     part = train_run(longer, tmp_path / "part", series=series, resume=True)
-    one, other = (outcome.trained.forecaster.forecast(series).quantiles for outcome in (whole, part))
+    one, other = (outcome.predictor.forecast(series).quantiles for outcome in (whole, part))
     np.testing.assert_array_equal(one, other)
 
 
