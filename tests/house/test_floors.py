@@ -23,9 +23,12 @@ FLOORS = {
     "diagnostics": 4,
     "tasks": 5,
     "serving": 6,
+    "checks": 6,
     # The public face: recurra/__init__.py.
     "recurra": 7,
     "cli": 8,
+    # `python -m recurra`.
+    "__main__": 9,
 }
 
 
@@ -84,3 +87,41 @@ def test_every_folder_has_a_floor():
 )
 def test_the_rule_sees_what_it_should(room, line, allowed):
     assert (forbidden(room, imported(ast.parse(line), f"recurra.{room}")) == []) is allowed
+
+
+def import_graph() -> dict[str, set[str]]:
+    """Module -> the modules of the package that it imports, at its top, in functions and for types."""
+    modules = {module_of(path): path for path in SOURCES}
+    graph: dict[str, set[str]] = {}
+    for module, path in modules.items():
+        package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+        names = imported(parsed(path), package)
+        nearest = {name if name in modules else name.rpartition(".")[0] for name in names}
+        graph[module] = (nearest & modules.keys()) - {module}
+    return graph
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Groups of modules each of which leads to the others."""
+
+    def reached(start: str) -> set[str]:
+        waiting, known = list(graph[start]), set()
+        while waiting:
+            module = waiting.pop()
+            if module not in known:
+                known.add(module)
+                waiting.extend(graph[module])
+        return known
+
+    reach = {module: reached(module) for module in graph}
+    groups = {frozenset({module} | {other for other in reach[module] if module in reach[other]}) for module in graph}
+    return sorted(sorted(group) for group in groups if len(group) > 1)
+
+
+def test_files_import_each_other_in_no_circle():
+    assert circles(import_graph()) == []
+
+
+def test_a_circle_would_be_seen():
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": set()}
+    assert circles(graph) == [["a", "b", "c"]]

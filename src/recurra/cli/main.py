@@ -21,6 +21,7 @@ from typing import NoReturn
 from recurra import __version__
 from recurra.base.errors import RecurraError, nearest
 from recurra.cli.arguments import load_named_code
+from recurra.cli.output import inert
 from recurra.tasks.capability import CAPABILITIES
 
 __all__ = ["VERBS", "main"]
@@ -40,11 +41,12 @@ VERBS = {
     "report": "write the report of a run anew",
     "inspect": "look inside a trained run: memory, gradients, gates, units, saliency",
     "filter": "cancel noise in a recording: recurra filter FILE --reference FILE --out FILE",
+    "check-task": "hold a task of your own to what ours are held to: recurra check-task mine.py:Mine",
     "demo": "train a small model on text that is already on this machine (under 3 minutes)",
 }
 """Verb -> what it does; the verb's module is imported when it is asked for, and torch only when it is needed."""
 
-MODULES = {"eval": "evaluate", **dict.fromkeys(CAPABILITIES, "predict")}
+MODULES = {"eval": "evaluate", "check-task": "check_task", **dict.fromkeys(CAPABILITIES, "predict")}
 """Verb -> the module behind it, where that is called otherwise."""
 
 INTERRUPTED, BROKEN_PIPE, REFUSED = 130, 141, 2
@@ -69,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except RecurraError as error:
         sys.stdout.flush()
-        text = str(error)
+        text = inert(str(error))
         print(text if text.startswith("recurra ") else f"recurra: {text}", file=sys.stderr)
         return REFUSED
     except KeyboardInterrupt:

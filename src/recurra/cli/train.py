@@ -17,7 +17,7 @@ from recurra.base import config
 from recurra.base.code import entry_point, load_code
 from recurra.base.errors import ConfigError, RecurraError, message, nearest
 from recurra.cli.arguments import add_inputs, add_options, input_files, overrides_from, settings_of_words
-from recurra.cli.output import print_table, progress_of
+from recurra.cli.output import inert, print_table, progress_of
 from recurra.cli.spool import discard_spooled
 from recurra.cli.style import bold, dim
 from recurra.tasks.registry import FAMILIES, TASKS, settings_named
@@ -138,9 +138,9 @@ def show(outcome: Any, report: Path | None, *, as_json: bool) -> None:
     for table in outcome.task.tables(view):
         print_table(table)
     if folder:
-        print(f"\nThe run is in {folder}" + (f", its report in {report}" if report else ""))
+        print(inert(f"\nThe run is in {folder}" + (f", its report in {report}" if report else "")))
         if outcome.task.next_command:
-            print(dim(outcome.task.next_command.format(run=shlex.quote(str(folder)))))
+            print(dim(inert(outcome.task.next_command.format(run=shlex.quote(str(folder))))))
 
 
 def _settings(parser: argparse.ArgumentParser, name: str) -> type[Any]:

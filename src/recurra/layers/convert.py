@@ -15,12 +15,11 @@ from recurra.cells.interop import KERAS, ONNX, TORCH, Layout
 from recurra.equations.cell import Cell
 
 if TYPE_CHECKING:
-    from recurra.layers.recurrent import Recurrent
     from recurra.layers.unit import Unit
 
 __all__ = ["from_keras", "from_onnx", "load_torch", "make_torch", "to_keras", "to_onnx"]
 
-Layer = TypeVar("Layer", bound="Recurrent")
+Layer = TypeVar("Layer")
 
 
 def _array(tensor: Tensor) -> np.ndarray:
@@ -98,7 +97,7 @@ def _layout(tool: Mapping[str, Layout], name: str, cell: Cell) -> Layout:
 # --- torch.nn --------------------------------------------------------------------------------------------------------
 
 
-def load_torch(cls: type[Layer], module: nn.RNNBase) -> Layer:
+def load_torch(cls: Any, module: nn.RNNBase) -> Any:
     """A Recurrent with the weights of torch.nn.LSTM, GRU or RNN (layers, directions, projection, dropout)."""
     cell = next((name for name, layout in TORCH.items() if layout.operator == module.mode), None)
     if cell is None:
@@ -134,7 +133,7 @@ def _torch_kinds(module: nn.RNNBase) -> list[str]:
     return kinds + ["bias_ih", "bias_hh"] * module.bias + ["weight_hr"] * bool(module.proj_size)
 
 
-def make_torch(layer: Recurrent) -> nn.RNNBase:
+def make_torch(layer: Any) -> nn.RNNBase:
     """The torch module of the same function; ConfigError where torch has none."""
     layout = _layout(TORCH, "torch", layer.cell)
     if layer.merge != "concat" or layer.residual or layer.skip or layer.reverse:
@@ -172,7 +171,7 @@ def make_torch(layer: Recurrent) -> nn.RNNBase:
 # --- Keras -----------------------------------------------------------------------------------------------------------
 
 
-def to_keras(layer: Recurrent) -> list[np.ndarray]:
+def to_keras(layer: Any) -> list[np.ndarray]:
     """What `keras_layer.set_weights` takes, for one layer: kernel, recurrent kernel, bias of each direction."""
     layout = _layout(KERAS, "keras", layer.cell)
     _check_single(layer, "to_keras")
@@ -185,7 +184,7 @@ def to_keras(layer: Recurrent) -> list[np.ndarray]:
     return weights
 
 
-def from_keras(layer: Recurrent, weights: Sequence[np.ndarray]) -> None:
+def from_keras(layer: Any, weights: Sequence[np.ndarray]) -> None:
     """Copy `keras_layer.get_weights()` of the matching Keras layer into `layer`."""
     layout = _layout(KERAS, "keras", layer.cell)
     _check_single(layer, "from_keras")
@@ -202,7 +201,7 @@ def from_keras(layer: Recurrent, weights: Sequence[np.ndarray]) -> None:
 # --- ONNX ------------------------------------------------------------------------------------------------------------
 
 
-def to_onnx(layer: Recurrent) -> dict[str, Any]:
+def to_onnx(layer: Any) -> dict[str, Any]:
     """One layer as an ONNX operator: `operator`, `attributes` and the inputs W, R, B (and P for peepholes)."""
     layout = _layout(ONNX, "onnx", layer.cell)
     _check_single(layer, "to_onnx")
@@ -224,7 +223,7 @@ def to_onnx(layer: Recurrent) -> dict[str, Any]:
     return found
 
 
-def from_onnx(layer: Recurrent, weights: Mapping[str, np.ndarray]) -> None:
+def from_onnx(layer: Any, weights: Mapping[str, np.ndarray]) -> None:
     """Copy the inputs W, R, B (and P) of an ONNX LSTM, GRU or RNN node into the matching one-layer `layer`."""
     layout = _layout(ONNX, "onnx", layer.cell)
     _check_single(layer, "from_onnx")
@@ -238,7 +237,7 @@ def from_onnx(layer: Recurrent, weights: Mapping[str, np.ndarray]) -> None:
             _set(unit.named()[f"p.{gate}"], block)
 
 
-def _check_single(layer: Recurrent, where: str) -> None:
+def _check_single(layer: Any, where: str) -> None:
     if layer.num_layers != 1 or layer.residual or layer.skip:
         raise ConfigError(
             message(where, "one layer without residual or skip at a time", hint="convert each layer by itself.")

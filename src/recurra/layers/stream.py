@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,9 +11,6 @@ from torch import Tensor
 from recurra.base.errors import ConfigError, ShapeError, message
 from recurra.base.state import restart
 from recurra.kernels.cpu.session import Live, Stepper
-
-if TYPE_CHECKING:
-    from recurra.layers.recurrent import Recurrent
 
 __all__ = ["Stream"]
 
@@ -34,7 +31,7 @@ class Stream:
     `state` is what the layer would return: read it, keep it, put it back.
     """
 
-    def __init__(self, layer: Recurrent, batch_size: int = 1) -> None:
+    def __init__(self, layer: Any, batch_size: int = 1) -> None:
         if layer.bidirectional or layer.reverse:
             raise ConfigError(message("Recurrent.stream", "a layer that reads backwards cannot run on a stream"))
         self.layer = layer

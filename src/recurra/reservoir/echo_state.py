@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from recurra.base.errors import ConfigError, DataError, ShapeError, TrainingError, message
+from recurra.reservoir import storage
 from recurra.reservoir.arrays import Array, lengths_of, like, plain, series, valid
 from recurra.reservoir.compose import AnyReservoir
 from recurra.reservoir.recursive import RecursiveReadout
@@ -278,16 +279,12 @@ class EchoStateNetwork:
 
     def save(self, path: str | Path) -> None:
         """Write everything to one safetensors file; `EchoStateNetwork.load` reads it."""
-        from recurra.reservoir.storage import save
-
-        save(self, Path(path))
+        storage.save(self, Path(path))
 
     @classmethod
     def load(cls, path: str | Path) -> EchoStateNetwork:
         """The network of a file that `save` wrote; CheckpointError where it is none."""
-        from recurra.reservoir.storage import load
-
-        return load(Path(path))
+        return storage.load(Path(path), cls)
 
     # --- inside ---
 

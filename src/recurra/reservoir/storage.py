@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import scipy.sparse
@@ -15,17 +15,18 @@ from safetensors.numpy import save as to_bytes
 from recurra.base.errors import CheckpointError, message
 from recurra.base.files import write_bytes
 from recurra.reservoir.compose import AnyReservoir, DeepReservoir, ParallelReservoir
-from recurra.reservoir.echo_state import EchoStateNetwork
 from recurra.reservoir.reservoir import Reservoir
 from recurra.reservoir.ridge import Readout
 
 __all__ = ["arrays_of", "load", "reservoir_from", "save"]
 
+Network = TypeVar("Network")
+
 VERSION = 1
 KINDS = {"parallel": ParallelReservoir, "deep": DeepReservoir}
 
 
-def save(net: EchoStateNetwork, path: Path) -> None:
+def save(net: Any, path: Path) -> None:
     """Write `net` to `path`, all of it or nothing. What an online readout has learnt is kept, its P is not."""
     kind = next((name for name, cls in KINDS.items() if isinstance(net.reservoir, cls)), "single")
     parts: Any = [net.reservoir] if kind == "single" else getattr(net.reservoir, "parts", ())
@@ -54,8 +55,11 @@ def save(net: EchoStateNetwork, path: Path) -> None:
     write_bytes(path, to_bytes(arrays, metadata={"recurra.echo_state_network": json.dumps(about)}))
 
 
-def load(path: Path) -> EchoStateNetwork:
-    """The network of `path`; CheckpointError where the file is missing, damaged or of another kind."""
+def load(path: Path, make: Callable[..., Network]) -> Network:
+    """Return the network of `path`, made by `make(reservoir, output_size, **options)`.
+
+    Raises CheckpointError where the file is missing, damaged or of another kind.
+    """
     where = "EchoStateNetwork.load"
     try:
         with safe_open(path, framework="numpy") as file:
@@ -73,7 +77,7 @@ def load(path: Path) -> EchoStateNetwork:
         options = {
             name: about[name] for name in ("input_to_readout", "squares", "noise", "loop_noise", "store", "seed")
         }
-        net = EchoStateNetwork(reservoir, about["output_size"], **options)
+        net: Any = make(reservoir, about["output_size"], **options)
         if "readout.weights" in arrays:
             net.readout = Readout(arrays["readout.weights"], arrays["readout.intercept"])
     except KeyError as error:

@@ -107,6 +107,8 @@ def train(
     run_folder.check(settings, resume)
     if resume:
         run_folder.check_inputs(settings)
+    if start is not None:
+        notes = {**(notes or {}), "from": {"run": str(start.folder.resolve()), "take": dict(start.rename)}}
     with _terminable():
         data = task.read(settings) if data is None else data
         with run_folder.opened(settings, resume, command=command, **(notes or {})) as begin:

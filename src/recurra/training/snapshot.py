@@ -7,7 +7,7 @@ in the data, carried state, the unread rest of a batch, and the sums behind the 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -19,16 +19,31 @@ from recurra.training.checkpoint import restore_weights
 from recurra.training.gradient import Carry, Model
 from recurra.training.report import Interval
 
-if TYPE_CHECKING:
-    from recurra.training.loop import Trainer
-
-__all__ = ["restore", "snapshot"]
+__all__ = ["Resumable", "restore", "snapshot"]
 
 _PLAIN = ("iteration", "positions", "skips", "evaluated", "metrics")
 _PARTS = ("optimizer", "stream", "watch", "stopping", "average", "schedule", "streams")
 
 
-def snapshot(trainer: Trainer) -> dict[str, Any]:
+class Resumable(Protocol):
+    """What a training has that is remembered; `recurra.training.loop.Trainer` is one."""
+
+    model: torch.nn.Module
+    optimizer: torch.optim.Optimizer
+    device: torch.device
+    report: Any
+    carry: Carry | None
+    like: Tensor | None
+    rest: Batch | None
+    wall_s_before: float
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds of training, those before a resume included."""
+        ...
+
+
+def snapshot(trainer: Resumable) -> dict[str, Any]:
     """The run between two updates."""
     content: dict[str, Any] = {name: getattr(trainer, name) for name in _PLAIN}
     for name in _PARTS:
@@ -43,7 +58,7 @@ def snapshot(trainer: Trainer) -> dict[str, Any]:
     return content
 
 
-def restore(trainer: Trainer, content: dict[str, Any], path: Path) -> None:
+def restore(trainer: Resumable, content: dict[str, Any], path: Path) -> None:
     """Put the run back to where `snapshot` saw it.
 
     Raises CheckpointError where the model, the optimiser or the kind of run is another.

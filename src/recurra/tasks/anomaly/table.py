@@ -60,7 +60,7 @@ def read_rows(source: Any, data: DataSettings, channels: Sequence[str] = ()) -> 
                 message(where, f"no column is called {name!r}", f"There are: {', '.join(nearest(name, table)[:8])}.")
             )
     values = np.stack([_numbers(table[name], name, where) for name in wanted], axis=1)
-    ids = table[id_].astype(str) if id_ else np.full(len(values), Path(where).stem if id_ is None else "")
+    ids = table[id_].astype(str) if id_ else np.full(len(values), Path(where.removesuffix(".gz")).stem)
     stamps = _stamps(table[time], where) if time else None
     labels = _numbers(table[label], label, where) > 0.5 if label else None
     names, first, place = np.unique(ids, return_index=True, return_inverse=True)

@@ -24,6 +24,7 @@ from recurra.tasks.tag import figures
 from recurra.tasks.tag.net import TagEnsemble, TagNet, TagPrepared, TokenScores
 from recurra.tasks.tag.settings import TagSettings
 from recurra.tasks.task import Measures, Problem, Run, Table, Task, View
+from recurra.training.limits import bounded
 
 __all__ = ["Tag", "TagData", "Tagger"]
 
@@ -153,11 +154,13 @@ class Tag(Task):
             tagger = Tagger(TagEnsemble([model]), prepared, settings)
             return {"score": _numbers(validation, tagger.predict(validation))["score"]}
 
+        stream = BucketStream(pairs, settings.batch, generator=streams["data"])
         return Problem(
             model=net,
             objective=objective,
-            stream=BucketStream(pairs, settings.batch, generator=streams["data"]),
+            stream=stream,
             evaluate=evaluate if validation else None,
+            config=bounded(settings.train, len(stream)),
         )
 
     def predictor(self, settings: Any, prepared: Any, net: Any, arrays: Mapping[str, Any] | None) -> Tagger:

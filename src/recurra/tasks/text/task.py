@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import msgspec
 import numpy as np
 from torch import Generator, nn
 
@@ -32,7 +31,8 @@ from recurra.tasks.text.score import score
 from recurra.tasks.text.settings import TextSettings
 from recurra.tasks.text.writer import TextRun
 from recurra.training.callback import Callback, at
-from recurra.training.config import Positive, TrainConfig
+from recurra.training.config import Positive
+from recurra.training.limits import bounded
 
 __all__ = ["Text", "TextData", "TextEvaluation", "baseline_nats"]
 
@@ -133,6 +133,8 @@ class Text(Task):
             result = score(model, validation, rows=_ROWS, warm_up=_WARM_UP)
             return {"loss": result.nats, "bits": result.bits}
 
+        gradient = settings.train.gradient
+        updates = math.ceil(settings.data.chunk / (gradient.k1 or gradient.k2 or 1))
         writer = TextRun(net, prepared, settings)
         return Problem(
             model=net,
@@ -141,7 +143,7 @@ class Text(Task):
             evaluate=evaluate,
             sample=lambda _: writer.sample(),
             callbacks=[Callback(at(1, *_SPECTRA, then=_SPECTRA[-1]), SpectrumRecord())],
-            config=_bounded(settings, len(tokens)),
+            config=bounded(settings.train, len(tokens), updates),
         )
 
     def train(self, run: Run, data: Any) -> TextRun:
@@ -247,19 +249,3 @@ def baseline_nats(train_tokens: np.ndarray, validation: np.ndarray, vocabulary_s
         model = KneserNey.fit(train_tokens, vocabulary_size, order)
     # The first symbol is left out, as a network cannot predict it either: both count the same symbols.
     return max(0.0, model.evaluate(validation[1:], history=validation[:1]))
-
-
-def _bounded(settings: Any, batches: int) -> TrainConfig:
-    """Epochs as iterations, so that schedule and progress bar know the end."""
-    config, gradient = settings.train, settings.train.gradient
-    if not config.epochs:
-        return config
-    if gradient.style == "full":
-        limit = config.epochs * batches
-        return msgspec.structs.replace(config, iterations=min(limit, config.iterations or limit))
-    if config.iterations or config.schedule.total:
-        return config
-    # The last batch of an epoch may be shorter and give fewer updates; the epochs end the run.
-    updates = math.ceil(settings.data.chunk / (gradient.k1 or gradient.k2 or 1))
-    schedule = msgspec.structs.replace(config.schedule, total=config.epochs * batches * updates)
-    return msgspec.structs.replace(config, schedule=schedule)
