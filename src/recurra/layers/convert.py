@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -13,13 +13,50 @@ from recurra.base.errors import ConfigError, DataError, message
 from recurra.cells import CELLS
 from recurra.cells.interop import KERAS, ONNX, TORCH, Layout
 from recurra.equations.cell import Cell
+from recurra.layers.unit import Unit
 
-if TYPE_CHECKING:
-    from recurra.layers.unit import Unit
+__all__ = ["Convertible", "from_keras", "from_onnx", "load_torch", "make_torch", "to_keras", "to_onnx"]
 
-__all__ = ["from_keras", "from_onnx", "load_torch", "make_torch", "to_keras", "to_onnx"]
 
-Layer = TypeVar("Layer")
+class Convertible(Protocol):
+    """A stack of recurrent layers whose weights can be exchanged with other tools: `Recurrent`."""
+
+    cell: Cell
+    input_size: int
+    hidden_size: int
+    num_layers: int
+    directions: int
+    bidirectional: bool
+    reverse: bool
+    residual: bool
+    skip: bool
+    dropout: float
+    training: bool
+
+    @property
+    def merge(self) -> str:
+        """How the two directions are joined."""
+        ...
+
+    @property
+    def units(self) -> Sequence[Unit]:
+        """The recurrences: layer by layer, the directions of a layer next to each other."""
+        ...
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Iterate over all weights."""
+        ...
+
+    def to(self, like: Tensor, /) -> Any:
+        """Move the weights to the device and dtype of `like`."""
+        ...
+
+    def train(self, mode: bool, /) -> Any:
+        """Switch between training and evaluation."""
+        ...
+
+
+Layer = TypeVar("Layer", bound=Convertible)
 
 
 def _array(tensor: Tensor) -> np.ndarray:
@@ -97,13 +134,16 @@ def _layout(tool: Mapping[str, Layout], name: str, cell: Cell) -> Layout:
 # --- torch.nn --------------------------------------------------------------------------------------------------------
 
 
-def load_torch(cls: Any, module: nn.RNNBase) -> Any:
-    """A Recurrent with the weights of torch.nn.LSTM, GRU or RNN (layers, directions, projection, dropout)."""
+def load_torch(make: Callable[..., Layer], module: nn.RNNBase) -> Layer:
+    """Return the layer made by `make(cell, input_size, hidden_size, num_layers, **options)`, with torch's weights.
+
+    Layers, directions, projection and dropout are those of the torch.nn.LSTM, GRU or RNN.
+    """
     cell = next((name for name, layout in TORCH.items() if layout.operator == module.mode), None)
     if cell is None:
         raise ConfigError(message("Recurrent.from_torch", f"no cell for torch mode {module.mode}"))
     layout = TORCH[cell]
-    layer = cls(
+    layer = make(
         cell,
         module.input_size,
         module.hidden_size,
@@ -111,7 +151,8 @@ def load_torch(cls: Any, module: nn.RNNBase) -> Any:
         bidirectional=module.bidirectional,
         dropout=module.dropout,
         projection_size=module.proj_size or None,
-    ).to(next(module.parameters()))
+    )
+    layer.to(next(module.parameters()))
     for index, unit in enumerate(layer.units):
         suffix = f"l{index // layer.directions}" + ("_reverse" if index % layer.directions else "")
         weight = {kind: _array(getattr(module, f"{kind}_{suffix}")) for kind in _torch_kinds(module)}
@@ -125,7 +166,8 @@ def load_torch(cls: Any, module: nn.RNNBase) -> Any:
                     _set(parameter, np.zeros(tuple(parameter.shape), weight["weight_ih"].dtype))
         if module.proj_size:
             _set(unit.named()["R.h"], weight["weight_hr"])
-    return layer.train(module.training)
+    layer.train(module.training)
+    return layer
 
 
 def _torch_kinds(module: nn.RNNBase) -> list[str]:
@@ -133,7 +175,7 @@ def _torch_kinds(module: nn.RNNBase) -> list[str]:
     return kinds + ["bias_ih", "bias_hh"] * module.bias + ["weight_hr"] * bool(module.proj_size)
 
 
-def make_torch(layer: Any) -> nn.RNNBase:
+def make_torch(layer: Convertible) -> nn.RNNBase:
     """The torch module of the same function; ConfigError where torch has none."""
     layout = _layout(TORCH, "torch", layer.cell)
     if layer.merge != "concat" or layer.residual or layer.skip or layer.reverse:
@@ -171,7 +213,7 @@ def make_torch(layer: Any) -> nn.RNNBase:
 # --- Keras -----------------------------------------------------------------------------------------------------------
 
 
-def to_keras(layer: Any) -> list[np.ndarray]:
+def to_keras(layer: Convertible) -> list[np.ndarray]:
     """What `keras_layer.set_weights` takes, for one layer: kernel, recurrent kernel, bias of each direction."""
     layout = _layout(KERAS, "keras", layer.cell)
     _check_single(layer, "to_keras")
@@ -184,7 +226,7 @@ def to_keras(layer: Any) -> list[np.ndarray]:
     return weights
 
 
-def from_keras(layer: Any, weights: Sequence[np.ndarray]) -> None:
+def from_keras(layer: Convertible, weights: Sequence[np.ndarray]) -> None:
     """Copy `keras_layer.get_weights()` of the matching Keras layer into `layer`."""
     layout = _layout(KERAS, "keras", layer.cell)
     _check_single(layer, "from_keras")
@@ -201,7 +243,7 @@ def from_keras(layer: Any, weights: Sequence[np.ndarray]) -> None:
 # --- ONNX ------------------------------------------------------------------------------------------------------------
 
 
-def to_onnx(layer: Any) -> dict[str, Any]:
+def to_onnx(layer: Convertible) -> dict[str, Any]:
     """One layer as an ONNX operator: `operator`, `attributes` and the inputs W, R, B (and P for peepholes)."""
     layout = _layout(ONNX, "onnx", layer.cell)
     _check_single(layer, "to_onnx")
@@ -223,7 +265,7 @@ def to_onnx(layer: Any) -> dict[str, Any]:
     return found
 
 
-def from_onnx(layer: Any, weights: Mapping[str, np.ndarray]) -> None:
+def from_onnx(layer: Convertible, weights: Mapping[str, np.ndarray]) -> None:
     """Copy the inputs W, R, B (and P) of an ONNX LSTM, GRU or RNN node into the matching one-layer `layer`."""
     layout = _layout(ONNX, "onnx", layer.cell)
     _check_single(layer, "from_onnx")
@@ -237,7 +279,7 @@ def from_onnx(layer: Any, weights: Mapping[str, np.ndarray]) -> None:
             _set(unit.named()[f"p.{gate}"], block)
 
 
-def _check_single(layer: Any, where: str) -> None:
+def _check_single(layer: Convertible, where: str) -> None:
     if layer.num_layers != 1 or layer.residual or layer.skip:
         raise ConfigError(
             message(where, "one layer without residual or skip at a time", hint="convert each layer by itself.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
@@ -14,7 +14,6 @@ from recurra.equations.cell import Cell
 from recurra.kernels.reference.program import program
 from recurra.layers.facts import Facts, feedforward_depth
 from recurra.layers.memory_step import HeadSizes, memory_run, memory_step
-from recurra.layers.recurrent import Recurrent
 from recurra.layers.sequence import valid_mask
 from recurra.layers.stream import Stream
 from recurra.layers.unit import Unit, resolve
@@ -169,11 +168,12 @@ class NTM(nn.Module):
 
     def stream(self, batch_size: int = 1) -> Stream:
         """A live session: `push` chunks of any length and get exactly what the whole sequence would give."""
-        # A stream asks no more of a layer than what stands here; its straight way is for stacks of cells.
-        return Stream(cast("Recurrent", self), batch_size)
+        return Stream(self, batch_size)
 
+    # What a stream reads of a layer; with `skip` it does not take the short cut of stacked cells.
     bidirectional = reverse = residual = False
     skip = True
+    dropout = 0.0
     units: tuple[Unit, ...] = ()
 
     @torch.no_grad()
@@ -287,15 +287,21 @@ class NTM(nn.Module):
         if resets is not None and (tuple(resets.shape) != (batch, steps) or resets.dtype != torch.bool):
             got = f"{tuple(resets.shape)} {resets.dtype}"
             raise ShapeError(message(where, f"resets must be (B, T) = ({batch}, {steps}) bool, got {got}"))
-        if state is None:
-            return
+        if state is not None:
+            self.check_state(state, batch, where, tuple(x.shape))
+
+    def check_state(self, state: Any, batch: int, where: str, x_shape: tuple[int, ...]) -> None:
+        """Raise ShapeError unless `state` is a state of this layer for `batch` rows, those of x (`x_shape`)."""
         with torch.no_grad():
-            wanted = [tuple(leaf.shape) for leaf in leaves(self.initial_state(batch))]
+            shapes = [tuple(leaf.shape) for leaf in leaves(self.initial_state(batch))]
         got = [tuple(leaf.shape) for leaf in leaves(state)] if isinstance(state, NTMState) else type(state).__name__
-        if got != wanted:
+        if got != shapes:
             raise ShapeError(
                 message(
-                    where, f"state must be an NTMState of tensors {wanted}, got {got}", hint="layer.initial_state(B)"
+                    where,
+                    f"state must be an NTMState of tensors {shapes}, got {got}",
+                    f"B = {batch} from x {x_shape}.",
+                    hint="layer.initial_state(B)",
                 )
             )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -11,11 +11,45 @@ from torch import Tensor
 from recurra.base.errors import ConfigError, ShapeError, message
 from recurra.base.state import restart
 from recurra.kernels.cpu.session import Live, Stepper
+from recurra.layers.unit import Unit
 
-__all__ = ["Stream"]
+__all__ = ["Stream", "Streamable"]
 
 # Longer chunks go through the layer, whose input product takes all steps at once.
 _FEW = 16
+
+
+class Streamable(Protocol):
+    """A layer that can run on a stream: `Recurrent`, the neural Turing machine."""
+
+    input_size: int
+    bidirectional: bool
+    reverse: bool
+    skip: bool
+    residual: bool
+    dropout: float
+    training: bool
+
+    @property
+    def units(self) -> Sequence[Unit]:
+        """The recurrences, in the order in which they run."""
+        ...
+
+    def initial_state(self, batch_size: int, /) -> Any:
+        """Return the state before the first step."""
+        ...
+
+    def check_state(self, state: Any, batch: int, where: str, x_shape: tuple[int, ...], /) -> None:
+        """Raise ShapeError unless `state` is a state of this layer for `batch` rows."""
+        ...
+
+    def step(self, x: Tensor, state: Any, /) -> tuple[Tensor, Any]:
+        """Return the outputs (B, F) of one time step of x (B, I), and the next state."""
+        ...
+
+    def __call__(self, x: Tensor, state: Any, /) -> tuple[Any, Any]:
+        """Return the outputs (B, T, F) for x (B, T, I), and the state after the last step."""
+        ...
 
 
 class Stream:
@@ -31,7 +65,7 @@ class Stream:
     `state` is what the layer would return: read it, keep it, put it back.
     """
 
-    def __init__(self, layer: Any, batch_size: int = 1) -> None:
+    def __init__(self, layer: Streamable, batch_size: int = 1) -> None:
         if layer.bidirectional or layer.reverse:
             raise ConfigError(message("Recurrent.stream", "a layer that reads backwards cannot run on a stream"))
         self.layer = layer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import scipy.sparse
@@ -18,15 +18,38 @@ from recurra.reservoir.compose import AnyReservoir, DeepReservoir, ParallelReser
 from recurra.reservoir.reservoir import Reservoir
 from recurra.reservoir.ridge import Readout
 
-__all__ = ["arrays_of", "load", "reservoir_from", "save"]
-
-Network = TypeVar("Network")
+__all__ = ["Storable", "arrays_of", "load", "reservoir_from", "save"]
 
 VERSION = 1
 KINDS = {"parallel": ParallelReservoir, "deep": DeepReservoir}
 
 
-def save(net: Any, path: Path) -> None:
+class Storable(Protocol):
+    """What is written of a network; `recurra.reservoir.echo_state.EchoStateNetwork` is one."""
+
+    reservoir: AnyReservoir
+    readout: Readout | None
+    output_size: int
+    input_to_readout: bool
+    noise: float
+    loop_noise: float
+    seed: int
+
+    @property
+    def squares(self) -> str:
+        """Which states the readout also reads squared: "none", "half" or "all"."""
+        ...
+
+    @property
+    def store(self) -> np.dtype[Any]:
+        """The dtype of stored states."""
+        ...
+
+
+Network = TypeVar("Network", bound=Storable)
+
+
+def save(net: Storable, path: Path) -> None:
     """Write `net` to `path`, all of it or nothing. What an online readout has learnt is kept, its P is not."""
     kind = next((name for name, cls in KINDS.items() if isinstance(net.reservoir, cls)), "single")
     parts: Any = [net.reservoir] if kind == "single" else getattr(net.reservoir, "parts", ())
@@ -77,7 +100,7 @@ def load(path: Path, make: Callable[..., Network]) -> Network:
         options = {
             name: about[name] for name in ("input_to_readout", "squares", "noise", "loop_noise", "store", "seed")
         }
-        net: Any = make(reservoir, about["output_size"], **options)
+        net = make(reservoir, about["output_size"], **options)
         if "readout.weights" in arrays:
             net.readout = Readout(arrays["readout.weights"], arrays["readout.intercept"])
     except KeyError as error:

@@ -17,7 +17,7 @@ from recurra.base.state import leaves, map_state
 from recurra.data.batch import Batch
 from recurra.training.checkpoint import restore_weights
 from recurra.training.gradient import Carry, Model
-from recurra.training.report import Interval
+from recurra.training.report import Interval, Report
 
 __all__ = ["Resumable", "restore", "snapshot"]
 
@@ -26,12 +26,12 @@ _PARTS = ("optimizer", "stream", "watch", "stopping", "average", "schedule", "st
 
 
 class Resumable(Protocol):
-    """What a training has that is remembered; `recurra.training.loop.Trainer` is one."""
+    """The attributes of a training run that a checkpoint stores; `recurra.training.loop.Trainer` has them."""
 
     model: torch.nn.Module
     optimizer: torch.optim.Optimizer
     device: torch.device
-    report: Any
+    report: Report
     carry: Carry | None
     like: Tensor | None
     rest: Batch | None
