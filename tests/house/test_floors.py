@@ -1,8 +1,12 @@
-"""Rooms stand on floors: a module imports from rooms on lower floors and from its own, never up or sideways."""
+"""Rooms stand on floors: a module imports from rooms on lower floors and from its own, never up or sideways.
+
+Within a room the files have an order too: no import leads from a file back to itself.
+"""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pytest
@@ -49,11 +53,15 @@ def module_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+def package_of(path: Path) -> str:
+    """The package that the relative imports of a file start from."""
+    return ".".join(path.relative_to(PACKAGE.parent).parent.parts)
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_imports_go_down(path):
     module = module_of(path)
-    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    wrong = forbidden(room_of(module), imported(parsed(path), package))
+    wrong = forbidden(room_of(module), imported(parsed(path), package_of(path)))
     assert not wrong, f"{module} stands on floor {FLOORS[room_of(module)]} and must not import {', '.join(wrong)}"
 
 
@@ -89,39 +97,80 @@ def test_the_rule_sees_what_it_should(room, line, allowed):
     assert (forbidden(room, imported(ast.parse(line), f"recurra.{room}")) == []) is allowed
 
 
-def import_graph() -> dict[str, set[str]]:
-    """Module -> the modules of the package that it imports, at its top, in functions and for types."""
-    modules = {module_of(path): path for path in SOURCES}
-    graph: dict[str, set[str]] = {}
-    for module, path in modules.items():
-        package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-        names = imported(parsed(path), package)
-        nearest = {name if name in modules else name.rpartition(".")[0] for name in names}
-        graph[module] = (nearest & modules.keys()) - {module}
+Graph = Mapping[str, Iterable[str]]
+
+
+def import_graph(imports: Graph) -> dict[str, list[str]]:
+    """Return module -> the other modules that it imports, from module -> the full names that it imports.
+
+    A name that is no module is defined in the module before its last dot; `from package import name` leads to
+    package/__init__.py unless the name is a module of the package.
+    """
+    graph: dict[str, list[str]] = {}
+    for module, names in imports.items():
+        targets = {name if name in imports else name.rpartition(".")[0] for name in names}
+        graph[module] = sorted((targets & imports.keys()) - {module})
     return graph
 
 
-def circles(graph: dict[str, set[str]]) -> list[list[str]]:
-    """Groups of modules each of which leads to the others."""
-
-    def reached(start: str) -> set[str]:
-        waiting, known = list(graph[start]), set()
-        while waiting:
-            module = waiting.pop()
-            if module not in known:
-                known.add(module)
-                waiting.extend(graph[module])
-        return known
-
-    reach = {module: reached(module) for module in graph}
-    groups = {frozenset({module} | {other for other in reach[module] if module in reach[other]}) for module in graph}
-    return sorted(sorted(group) for group in groups if len(group) > 1)
+def shortest_path(graph: Graph, start: str, end: str) -> list[str]:
+    """Return the modules from `start` to `end` along at least one import; [] where no imports lead there."""
+    paths, visited = [[start]], set()
+    for path in paths:
+        for target in graph[path[-1]]:
+            if target == end:
+                return [*path, end]
+            if target not in visited:
+                visited.add(target)
+                paths.append([*path, target])
+    return []
 
 
-def test_files_import_each_other_in_no_circle():
-    assert circles(import_graph()) == []
+def import_cycles(graph: Graph) -> list[list[str]]:
+    """Return a shortest cycle of every strongly connected component: [a, b, c, a]."""
+    cycles: list[list[str]] = []
+    remaining = set(graph)
+    while remaining:
+        cycle = min(
+            filter(None, (shortest_path(graph, module, module) for module in sorted(remaining))), key=len, default=[]
+        )
+        if not cycle:
+            break
+        component = {m for m in remaining if shortest_path(graph, cycle[0], m) and shortest_path(graph, m, cycle[0])}
+        cycles.append(cycle)
+        remaining -= component
+    return cycles
 
 
-def test_a_circle_would_be_seen():
-    graph = {"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": set()}
-    assert circles(graph) == [["a", "b", "c"]]
+def explanation(cycles: list[list[str]]) -> str:
+    lines = [" -> ".join(cycle) for cycle in cycles]
+    hint = "Hint: pass the value in, describe it by a Protocol, or move what both files need to a third."
+    return "\n  ".join(["Files import each other, counting imports in functions and for types:", *lines, hint])
+
+
+def test_files_do_not_import_each_other():
+    imports = {module_of(path): imported(parsed(path), package_of(path)) for path in SOURCES}
+    cycles = import_cycles(import_graph(imports))
+    assert not cycles, explanation(cycles)
+
+
+def test_import_cycles_of_a_graph():
+    graph = {"a": "bd", "b": "c", "c": "ad", "d": "", "e": "a", "f": "gh", "g": "f", "h": "f"}
+    assert import_cycles(graph) == [["f", "g", "f"], ["a", "b", "c", "a"]]
+    assert "\n  f -> g -> f\n  a -> b -> c -> a\n" in explanation(import_cycles(graph))
+
+
+@pytest.mark.parametrize(
+    ("line", "cycle"),
+    [
+        ("import net.b", []),
+        ("def f():\n    from net.a import g", ["net.a", "net.b", "net.a"]),
+        ("if TYPE_CHECKING:\n    from net import a", ["net.a", "net.b", "net.a"]),
+        ("from .a import g", ["net.a", "net.b", "net.a"]),
+        ("from net import g", ["net", "net.b", "net"]),
+    ],
+)
+def test_import_cycles_of_sources(line, cycle):
+    sources = {"net": "from net.b import g", "net.a": "import torch\nfrom net.b import g", "net.b": line}
+    imports = {module: imported(ast.parse(source), "net") for module, source in sources.items()}
+    assert import_cycles(import_graph(imports)) == ([cycle] if cycle else [])
