@@ -44,9 +44,10 @@ test-all: $(STAMP) ## every test, the slow ones too
 bench: $(STAMP) ## measure speed; refuses to print a figure while the code under it is wrong
 	@$(BIN)/python -m benchmarks.run
 
-docs: $(STAMP) ## write the README's table of cells, the page of speeds and the table of classic tasks anew
+docs: $(STAMP) ## write the README's table of cells, the pages of speeds and settings and the table of classic tasks anew
 	@$(BIN)/python tools/readme_table.py
 	@$(BIN)/python tools/benchmark_table.py
+	@$(BIN)/python tools/settings_page.py
 	@$(BIN)/python recipes/classic/table.py
 
 clean: ## remove .venv and the caches

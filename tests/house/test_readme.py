@@ -24,6 +24,11 @@ def test_the_table_is_the_registry():
     assert ran.returncode == 0, "run: make docs"
 
 
+def test_the_page_of_settings_is_up_to_date():
+    ran = subprocess.run([sys.executable, ROOT / "tools" / "settings_page.py", "--check"], check=False)
+    assert ran.returncode == 0, "run: make docs"
+
+
 def test_every_command_exists():
     from recurra.cli.main import VERBS
 

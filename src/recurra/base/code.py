@@ -37,6 +37,7 @@ __all__ = [
     "loaded_references",
     "named",
     "origin",
+    "reference_of",
     "register",
 ]
 
@@ -112,6 +113,16 @@ def loaded_references() -> list[str]:
         for code in _LOADED
         if code.path or not _is_file(code.reference)
     ]
+
+
+def reference_of(thing: type, *, typed: bool = False) -> str:
+    """Return the reference of a class as settings have it; with `typed` as a command line on this machine takes it."""
+    code = next((code for code in _LOADED if code.thing is thing), None) or register(thing)
+    if not typed or not _is_file(code.reference) or not code.path:
+        return code.reference
+    path = Path(code.path)
+    shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return f"{shown}:{code.origin.name}"
 
 
 def register(thing: type) -> Code:

@@ -170,7 +170,8 @@ def check_loads(battery: Battery) -> None:
         json.loads(battery.succeed(battery.run("eval", run, *battery.code, "--json"), "eval").out)
         for run in (battery.trained, moved)
     )
-    first.pop("run"), second.pop("run")
+    for measures in (first, second):
+        measures.pop("run")
     require(first == second, "a moved run gives other measures")
     stored = json.loads((moved / MEASURES).read_text(encoding="utf-8"))
     differing = [name for name, value in first.items() if stored.get(name, value) != value]

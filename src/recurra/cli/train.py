@@ -240,6 +240,9 @@ def _chosen(arguments: argparse.Namespace, kind: type[Any], folder: Path | None)
     spool = None if arguments.show_config else folder
     files = input_files(arguments, kind, spool)
     overrides = [*arguments.set, *overrides_from(arguments, kind)]
+    if not kind().task:
+        # A task of the user's own is called by where it comes from.
+        overrides.append(f"task={json.dumps(_task(arguments).name)}")
     return settings_of_words(kind, overrides, files, source, f"recurra train {arguments.task}")
 
 

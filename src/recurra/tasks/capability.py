@@ -122,16 +122,17 @@ class TaggedLine(Record, frozen=True):
     tokens: list[str]
     labels: list[str]
     """One for each token."""
-    lines: list[str] = []
-    """The lines of the input that the sequence came from, the label added as a last column."""
+    source: str = ""
+    """The piece of the file that the sequence came from, blank line and comments included, with the label as a last
+    column; all pieces together are the file."""
 
     def json(self) -> dict[str, Any]:
         """Return tokens and labels."""
         return {"tokens": self.tokens, "labels": self.labels}
 
     def text(self) -> str:
-        """Return the lines, and a blank one."""
-        return "\n".join([*self.lines, "", ""])
+        """Return the piece of the file."""
+        return self.source
 
 
 class ForecastOptions(Settings, frozen=True):

@@ -167,26 +167,20 @@ class TaskRun:
         """See `Run`."""
         path = self._step(name)
         if path and self.resume and path.exists():
-            return unpacked_state(checkpoint.load(path))["value"]
+            return _stored(path)["value"]
         value = function(*arguments)
-        if path:
-            self.commit()
-            checkpoint.save(path, packed_state({"value": value}))
-            # As a resumed run will read it: both go on with the same types.
-            return unpacked_state(checkpoint.load(path))["value"]
-        return value
+        return self._store(path, value=value)["value"] if path else value
 
     def repeat(self, name: str, state: Value, update: Callable[[Value], Value], times: int) -> Value:
         """See `Run`."""
         path, done = self._step(name), 0
         if path and self.resume and path.exists():
-            stored = unpacked_state(checkpoint.load(path))
+            stored = _stored(path)
             state, done = stored["value"], stored["done"]
         for count in range(done + 1, times + 1):
             state = update(state)
             if path:
-                self.commit()
-                checkpoint.save(path, packed_state({"value": state, "done": count}))
+                state = self._store(path, value=state, done=count)["value"]
         return state
 
     def say(self, text: str) -> None:
@@ -219,3 +213,13 @@ class TaskRun:
 
     def _step(self, name: str) -> Path | None:
         return self.folder / STEPS / f"{name}.safetensors" if self.folder else None
+
+    def _store(self, path: Path, **state: Any) -> dict[str, Any]:
+        """Return the state as a resumed run will read it, so that both go on with the same types."""
+        self.commit()
+        checkpoint.save(path, packed_state(state))
+        return _stored(path)
+
+
+def _stored(path: Path) -> dict[str, Any]:
+    return unpacked_state(checkpoint.load(path))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 import msgspec
 
+from recurra.base.code import reference_of
 from recurra.base.config import Settings
 from recurra.base.option import inputs_of, options_of, value_at
 from recurra.tasks.settings import TaskSettings
@@ -130,11 +131,18 @@ class Run(Protocol):
         ...
 
     def step(self, name: str, function: Callable[..., Value], *arguments: Any) -> Value:
-        """Return `function(*arguments)`; a resumed run reads what it gave: numbers, arrays, tensors, dicts of them."""
+        """Return `function(*arguments)`; a resumed run reads what it gave.
+
+        Numbers, text, None, NumPy arrays, and lists and dicts of them; a tensor is handed back as an array, a tuple as
+        a list, in the first run as in a resumed one.
+        """
         ...
 
     def repeat(self, name: str, state: Value, update: Callable[[Value], Value], times: int) -> Value:
-        """Apply `update` to `state` so many times; each state is stored, a resumed run goes on from the last."""
+        """Apply `update` to `state` so many times; each state is stored, a resumed run goes on from the last.
+
+        The values that `step` returns are allowed in a state, with the same conversions after each update.
+        """
         ...
 
     def say(self, text: str) -> None:
@@ -189,13 +197,13 @@ class Task:
 
     @property
     def name(self) -> str:
-        """The task's name, which its settings say."""
-        return self.settings().task
+        """The task's name: as its settings say, or `mine.py:Mine` for one of the user's own."""
+        return self.settings().task or reference_of(type(self))
 
     @property
     def command(self) -> str:
         """What stands behind `recurra train`."""
-        return self.name
+        return self.settings().task or reference_of(type(self), typed=True)
 
     @property
     def title(self) -> str:

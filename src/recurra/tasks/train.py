@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import msgspec
 import torch
 
 from recurra.base.errors import CheckpointError, message
@@ -97,6 +98,8 @@ def train(
         TrainingError: where numbers run away.
 
     """
+    if not settings.task:
+        settings = msgspec.structs.replace(settings, task=task.name)
     if folder is None:
         if resume:
             raise CheckpointError(message(f"train {task.command}", "a run without a folder cannot be continued"))

@@ -15,7 +15,7 @@ from recurra.base.errors import DataError, message
 from recurra.base.rng import Streams
 from recurra.data.batch import Batch
 from recurra.data.buckets import BucketStream, padded
-from recurra.data.conll import Sentence, read_conll
+from recurra.data.conll import Sentence, read_conll, tagged_text
 from recurra.data.spans import has_spans, span_scores
 from recurra.diagnostics.report import Figure, Key
 from recurra.diagnostics.subject import Subject
@@ -60,14 +60,10 @@ class Tagger:
         return predicted
 
     def tags(self, data: TagData, options: NoOptions) -> Iterator[TaggedLine]:
-        """Yield each sequence with its labels, and its lines with the label as a last column."""
+        """Yield each sequence with its labels, and its piece of the file with the label as a last column."""
         del options
         for sentence, labels in zip(data.sentences, self.predict(data.sentences), strict=True):
-            lines = [
-                f"{line}{chr(9) if chr(9) in line else ' '}{label}"
-                for line, label in zip(sentence.lines, labels, strict=True)
-            ]
-            yield TaggedLine(list(sentence.tokens), labels, lines)
+            yield TaggedLine(list(sentence.tokens), labels, tagged_text(sentence, labels))
 
     def subject(self, data: Sequence[Path | str] = (), *, rows: int = 8, steps: int = 512) -> Subject:
         """Return the first member's net with the first sequences, for the diagnostics."""
