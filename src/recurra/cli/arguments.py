@@ -43,10 +43,12 @@ def add_options(parser: Any, kind: type[Settings], *, defaults: bool = True, but
             parser.add_argument(flag, dest=dest, metavar=metavar, help=about)
 
 
-def add_inputs(parser: Any, kind: type[Settings]) -> None:
-    """Add the files that the settings name: by position, or as options."""
+def add_inputs(parser: Any, kind: type[Settings], *, but: Sequence[str] = ()) -> None:
+    """Add the files that the settings name: by position, or as options that are not called as one of `but`."""
     for setting in inputs_of(kind):
         mark = setting.input
+        if setting.name in but:
+            continue
         if mark is not None and mark.name:
             count = "+" if setting.several else None
             parser.add_argument(
@@ -76,12 +78,14 @@ def overrides_from(arguments: argparse.Namespace, kind: type[Settings], *, but: 
     return overrides
 
 
-def input_files(arguments: argparse.Namespace, kind: type[Settings], folder: Path | None = None) -> dict[str, Any]:
+def input_files(
+    arguments: argparse.Namespace, kind: type[Settings], folder: Path | None = None, *, but: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return the files that were typed by the dotted name of their setting; pipes are stored in `folder`."""
     files: dict[str, Any] = {}
     for setting in inputs_of(kind):
         typed = getattr(arguments, _dest(setting.name), None)
-        if typed:
+        if typed and setting.name not in but:
             paths = [spooled(path, folder) for path in ([typed] if isinstance(typed, str) else typed)]
             files[setting.path] = paths if setting.several else paths[0]
     return files

@@ -28,7 +28,7 @@ from recurra.tasks.registry import TASKS, settings_named
 __all__ = ["configure", "rate_range", "run", "seeds_of"]
 
 _OWN = ("cell", "hidden", "rate", "iterations", "seed", "threads", "test", "code")
-"""Options that the comparison itself has, or decides."""
+"""Options that the comparison itself has, or decides; a task's own by these names are settings (--set) here."""
 
 
 def configure(parser: argparse.ArgumentParser, words: Sequence[str]) -> list[str]:
@@ -36,7 +36,7 @@ def configure(parser: argparse.ArgumentParser, words: Sequence[str]) -> list[str
     parser.add_argument("task", help="a task, as of recurra train, or a classic one by its name")
     kind = settings_named(words[0]) if words and words[0] in TASKS else None
     if kind is not None:
-        add_inputs(parser, kind)
+        add_inputs(parser, kind, but=_OWN)
         add_options(parser.add_argument_group("settings of the task"), kind, but=_OWN)
     parser.set_defaults(kind=kind)
     parser.add_argument("--code", action="append", default=[], metavar="FILE:NAME", help="a task or cell of your own")
@@ -78,7 +78,9 @@ def run(arguments: argparse.Namespace) -> int:
     overrides = [*arguments.set]
     if arguments.kind is not None:
         overrides += overrides_from(arguments, arguments.kind, but=_OWN)
-        overrides += [f"{path}={json.dumps(file)}" for path, file in input_files(arguments, arguments.kind).items()]
+        overrides += [
+            f"{path}={json.dumps(file)}" for path, file in input_files(arguments, arguments.kind, but=_OWN).items()
+        ]
     low, high = rate_range(arguments.rate, arguments.task, overrides)
     values = {"task": arguments.task, "low": low, "high": high, "overrides": overrides}
     numbers = [f"{name}={getattr(arguments, name)}" for name in ("parameters", "trials", "iterations")]

@@ -16,11 +16,13 @@ import pytest
 
 from recurra.base import config
 from recurra.base.errors import CheckpointError, ConfigError, DataError
+from recurra.cli.main import main
 from recurra.tasks.classic import parameter_count, task_settings
 from recurra.tasks.compare import CompareSettings, compare, store
 from recurra.tasks.compare.settings import hidden_size
 from recurra.tasks.compare.trial import Trial, best_rate, due, rates
 from recurra.tasks.compare.worker import outcome
+from recurra.tasks.registry import TASKS, task_named
 
 SETTINGS = CompareSettings(
     task="xor_sequence",
@@ -201,3 +203,17 @@ def test_results_that_are_no_json_name_their_line(tmp_path: Path):
     (tmp_path / store.CONFIG).unlink()
     with pytest.raises(CheckpointError, match=r"holds a results\.jsonl of something else"):
         store.prepare(tmp_path, SETTINGS)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_command_takes_every_task(name, capsys):
+    assert main(["compare", name, "--help"]) == 0
+    assert "--cells" in capsys.readouterr().out
+
+
+def test_files_of_a_task_are_its_inputs_and_the_significance_test_is_not(tmp_path, capsys):
+    task_named("tag").example(tmp_path)
+    words = ["--cells", "elman,gru", "--seeds", "0-1", "--trials", "1", "--iterations", "3", "--parameters", "9000"]
+    words += ["--embedding", "4", "--characters", "0", "--jobs", "1", "--json", "--out", str(tmp_path / "tags")]
+    assert main(["compare", "tag", str(tmp_path / "train.txt"), *words]) == 0
+    assert {row["cell"] for row in json.loads(capsys.readouterr().out)["rows"]} == {"elman", "gru"}
