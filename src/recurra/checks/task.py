@@ -28,7 +28,7 @@ import numpy as np
 from recurra.base.errors import RecurraError
 from recurra.base.option import options_of
 from recurra.tasks.capability import CAPABILITIES
-from recurra.tasks.folder import ARRAYS, CONFIG, MEASURES, NOTE, REPORT, WEIGHTS, locked
+from recurra.tasks.folder import CONFIG, MEASURES, NOTE, REPORT, WEIGHTS, locked
 from recurra.tasks.load import load
 from recurra.tasks.registry import task_named
 from recurra.training import checkpoint
@@ -313,15 +313,16 @@ def check_inspect(battery: Battery) -> None:
 
 def check_starts_from(battery: Battery) -> None:
     """Another run can start from this one, and says what it took."""
-    if not (battery.trained / WEIGHTS).exists() or (battery.trained / ARRAYS).exists():
+    if not (battery.trained / WEIGHTS).exists():
         return
     run = battery.folder / "started"
-    ended = battery.train(run, "--from", str(battery.trained), "--seed", "7")
-    if ended.code == 2 and "no weight of that run" in ended.err:
-        return
-    battery.succeed(ended, "--from")
+    battery.succeed(battery.train(run, "--from", str(battery.trained), "--seed", "7"), "--from")
     note = json.loads((run / NOTE).read_text(encoding="utf-8"))
     require("from" in note, "run.json does not say which run it started from")
+    for name, facts in note.get("start", {}).items():
+        require(bool(facts["taken"]), f"loop {name!r} took no weight of the same run of the same task")
+        new = ", ".join(facts["new"])
+        require(not facts["new"], f"loop {name!r} of the same settings and files did not take {new}")
 
 
 CHECKS: Mapping[str, Callable[[Battery], None]] = {

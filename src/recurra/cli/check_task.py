@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recurra.base.code import load_code
+from recurra.base.errors import ConfigError, message, nearest
 from recurra.cli.style import bold
 
 __all__ = ["configure", "run"]
@@ -19,7 +20,7 @@ __all__ = ["configure", "run"]
 def configure(parser: argparse.ArgumentParser, words: Sequence[str]) -> list[str]:
     """Add the arguments of this verb."""
     parser.add_argument("task", metavar="TASK", help="mine.py:Name, package.module:Name, or the name of a task")
-    parser.add_argument("--only", action="append", default=[], metavar="CHECK", help="one check (may be repeated)")
+    parser.add_argument("--only", action="append", default=[], metavar="CHECK", help="a check (may be repeated)")
     return list(words)
 
 
@@ -30,6 +31,10 @@ def run(arguments: argparse.Namespace) -> int:
     from recurra.checks.task import CHECKS, Battery, CheckFailed
     from recurra.cli.main import main
 
+    for name in arguments.only:
+        if name not in CHECKS:
+            fact = f"no check is called {name!r}"
+            raise ConfigError(message("check-task", fact, f"There are: {', '.join(nearest(name, CHECKS))}."))
     failed = 0
     for name in arguments.only or CHECKS:
         with tempfile.TemporaryDirectory() as folder:

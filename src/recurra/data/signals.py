@@ -13,6 +13,7 @@ import scipy.io.wavfile
 
 from recurra.base.errors import DataError, message
 from recurra.base.files import replacing, write_text
+from recurra.base.numbers import is_number
 
 __all__ = ["Signal", "read_signal", "write_signal"]
 
@@ -83,7 +84,7 @@ def _csv(path: Path) -> Signal:
         raise DataError(message(str(path), f"cannot be read as text: {error}")) from error
     rows = [row for row in csv.reader(io.StringIO(text)) if row]
     names = None
-    if rows and not _is_number(rows[0][0]):
+    if rows and not is_number(rows[0][0]):
         names = tuple(name.strip() for name in rows[0])
         rows = rows[1:]
     if not rows:
@@ -99,11 +100,3 @@ def _csv(path: Path) -> Signal:
             fact = f"line {at + first}: {width} numbers were expected, got {','.join(row)[:60]}"
             raise DataError(message(str(path), fact)) from error
     return Signal(values, None, names or tuple(map(str, range(width))))
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True

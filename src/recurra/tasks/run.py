@@ -68,6 +68,8 @@ class TaskRun:
         self._waiting: list[Callable[[], None]] = []
         """What is to be written when the training begins: until then nothing is."""
         self._committed = False
+        self._started: dict[str, Any] = {}
+        """What each loop took from the other run."""
         self.streams: dict[str, Stream] = {}
         """The training stream of each loop."""
         self.results: list[Result] = []
@@ -106,6 +108,9 @@ class TaskRun:
 
     def loop(self, name: str, build: Callable[[Streams], Problem], *, seed: int | None = None) -> nn.Module:
         """See `Run`. Raises Interrupted after Ctrl-C or SIGTERM, TrainingError where numbers run away."""
+        return self._loop(name, build, seed, 0)
+
+    def _loop(self, name: str, build: Callable[[Streams], Problem], seed: int | None, member: int) -> nn.Module:
         number = int(self.settings.seed if seed is None else seed)
         streams = Streams(number)
         # Dropout, and whatever else draws from torch's own generator.
@@ -113,7 +118,8 @@ class TaskRun:
         problem = build(streams)
         self.streams[name] = problem.stream
         if self.start:
-            self.note(start=self.start.into(problem.model, self.say))
+            self._started[name] = self.start.into(problem.model, self.say, member)
+            self.note(start=dict(self._started))
         folder = self.folder / name if self.folder else None
         saved = self.resume and folder is not None and (folder / CHECKPOINT).exists()
         if self.resume and not saved and self.folder and "result" in read_note(self.folder):
@@ -155,10 +161,11 @@ class TaskRun:
         # A task that has no ensembles has its one loop in the run's folder itself.
         count = getattr(self.settings, "members", 0)
         return [
-            self.loop(
+            self._loop(
                 f"{MEMBERS}/{member + 1}" if count else ".",
                 lambda streams, member=member: build(member, streams),
-                seed=self.settings.seed + member,
+                self.settings.seed + member,
+                member,
             )
             for member in range(max(1, count))
         ]

@@ -183,6 +183,8 @@ class Task:
     """Type of what `prepare` gives, as msgspec reads it back from JSON; None: nothing is prepared."""
     evaluation: ClassVar[type[Settings]] = EvaluationOptions
     """Options of `recurra eval`."""
+    page: ClassVar[Any] = None
+    """The module that draws: its functions `keys`, `tables` and `figures` of a view are the task's."""
     metric: ClassVar[str] = ""
     """Name in `Measures.numbers` of the number that compares two models; dots lead into groups."""
     mode: ClassVar[Literal["min", "max"]] = "min"
@@ -252,7 +254,7 @@ class Task:
         return train_members(self, run, data)
 
     def ensemble(self, settings: Any, prepared: Any, nets: Sequence[nn.Module]) -> nn.Module | None:
-        """Join the nets of all members; by default there is one."""
+        """Join the nets of all members, which are `members` of the result where there are several; default: the one."""
         del settings, prepared
         return nets[0]
 
@@ -320,18 +322,15 @@ class Task:
 
     def keys(self, view: View) -> list[Key]:
         """Return a few key numbers for the head of the report."""
-        del view
-        return []
+        return self.page.keys(view) if self.page else []
 
     def tables(self, view: View) -> list[Table]:
         """Return the tables of a measurement, for the terminal and the report."""
-        del view
-        return []
+        return self.page.tables(view) if self.page else []
 
     def figures(self, view: View) -> list[Figure]:
         """Return the figures of the report beside the curves of training."""
-        del view
-        return []
+        return self.page.figures(view) if self.page else []
 
     def samples(self, view: View) -> list[Sample]:
         """Return texts that show what the model does."""

@@ -16,7 +16,7 @@ from recurra.data.series.frequency import Frequency, infer_frequency, parse_freq
 from recurra.data.series.series_set import SeriesSet
 from recurra.data.series.stamps import is_dates, parse_stamps, shown, to_utc
 
-__all__ = ["Duplicates", "find_columns", "read_series", "series_from_rows"]
+__all__ = ["Duplicates", "find_columns", "read_series", "series_from_rows", "value_columns"]
 
 Duplicates = Literal["error", "first", "last", "mean", "sum"]
 
@@ -46,6 +46,14 @@ def find_columns(
         if column.dtype.kind == "M" or (column.dtype == object and _reads_as_dates(column)):
             time = first
     return id, time
+
+
+def value_columns(table: Columns, taken: Sequence[str | None], where: str) -> tuple[str, ...]:
+    """Return the numeric columns beside those that are `taken`; DataError where there are none."""
+    free = tuple(name for name in table if name not in taken and table[name].dtype.kind in "fi")
+    if not free:
+        raise DataError(message(where, f"no column holds values; there are {', '.join(table)}"))
+    return free
 
 
 def read_series(

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from recurra.base.errors import DataError, message
-from recurra.data.series.build import find_columns, read_series
+from recurra.base.numbers import is_number
+from recurra.data.series.build import find_columns, read_series, value_columns
 from recurra.data.series.columns import Columns, read_columns
 from recurra.data.series.series_set import SeriesSet
 from recurra.data.series.ts_file import read_ts
@@ -92,7 +93,7 @@ def _kind(path: Path) -> str:
         # The archive's own .tsv has no head: the class, then the values.
         with path.open(encoding="utf-8", errors="replace") as lines:
             cells = lines.readline().split()
-        return "ts" if cells and all(_is_number(cell) for cell in cells) else "table"
+        return "ts" if cells and all(is_number(cell) for cell in cells) else "table"
     return "table"
 
 
@@ -122,10 +123,7 @@ def _table(table: Columns, data: Any, where: str, labelled: bool) -> SeriesSet:
     label = data.label or next((lower[name] for name in _LABELS if name in lower and lower[name] not in (id, time)), "")
     if labelled and data.label and label not in table:
         raise DataError(message(where, f"no column is called {label!r}", f"There are: {', '.join(table)}."))
-    free = [name for name in table if name not in (id, time, label) and table[name].dtype.kind in "fi"]
-    channels = data.channels or tuple(free)
-    if not channels:
-        raise DataError(message(where, f"no column holds values; there are {', '.join(table)}"))
+    channels = data.channels or value_columns(table, (id, time, label), where)
     series = read_series(table, target=channels, id=id, time=time, frequency=data.freq or None)
     if not labelled or not label:
         return series
@@ -174,11 +172,3 @@ def _text(label: Any) -> str:
     if isinstance(label, bool):
         return str(label).lower()
     return f"{label:g}" if isinstance(label, float) else str(label).strip()
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from recurra.base.errors import DataError, MissingExtra, message
+from recurra.base.numbers import is_number
 
 __all__ = ["Columns", "as_frame", "frame_kind", "read_columns"]
 
@@ -83,7 +84,7 @@ def _text(path: Path) -> Columns:
     if len(rows) < 2:
         raise DataError(message(str(path), "holds no row under its head" if rows else "is empty"))
     head = [name.strip() or f"column{place}" for place, name in enumerate(rows[0])]
-    if all(_is_number(cell) for cell in rows[0]):
+    if all(is_number(cell) for cell in rows[0]):
         # No head: the first row is data already.
         head = [f"column{place}" for place in range(len(rows[0]))]
         rows.insert(0, head)
@@ -154,11 +155,3 @@ def _absent(value: Any) -> bool:
         return True
     same = value == value
     return not (isinstance(same, bool | np.bool_) and bool(same))
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True

@@ -15,7 +15,6 @@ from recurra.base.config import Settings
 from recurra.base.errors import DataError, message
 from recurra.base.option import Input, Option
 from recurra.base.rng import Streams
-from recurra.diagnostics.report import Figure, Key
 from recurra.tasks.anomaly import figures
 from recurra.tasks.anomaly.detector import AnomalyPrepared, Detector, Judged, NetDetector, OnlineRun
 from recurra.tasks.anomaly.evaluate import judged_rows, labelled
@@ -24,7 +23,7 @@ from recurra.tasks.anomaly.settings import AnomalySettings
 from recurra.tasks.anomaly.stream import WindowStream
 from recurra.tasks.anomaly.table import Rows, read_rows
 from recurra.tasks.anomaly.threshold import quantile_threshold, tail_threshold
-from recurra.tasks.task import Measures, Problem, Run, Table, Task, View
+from recurra.tasks.task import Measures, Problem, Run, Task, View
 
 __all__ = ["Anomaly", "AnomalyData", "AnomalyEvaluation", "training_rows"]
 
@@ -59,6 +58,7 @@ class Anomaly(Task):
     """See `AnomalySettings`."""
 
     settings = AnomalySettings
+    page = figures
     prepared = AnomalyPrepared
     prepared_file = "detector.json"
     evaluation = AnomalyEvaluation
@@ -196,18 +196,6 @@ class Anomaly(Task):
         (folder / "series.csv").write_text("\n".join(["ds,y,label", *rows]) + "\n", encoding="utf-8")
         sizes = ["--hidden", "8", "--window", "8", "--iterations", "30"]
         return [str(folder / "series.csv"), "--model", "forecast", *sizes]
-
-    def keys(self, view: View) -> list[Key]:
-        """See `Task`."""
-        return figures.keys(view)
-
-    def tables(self, view: View) -> list[Table]:
-        """See `Task`."""
-        return figures.tables(view)
-
-    def figures(self, view: View) -> list[Figure]:
-        """See `Task`."""
-        return figures.figures(view)
 
 
 def _online(series: list[Rows], channels: tuple[str, ...], settings: Any) -> OnlineRun:

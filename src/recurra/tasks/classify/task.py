@@ -14,7 +14,6 @@ from recurra.base.rng import Streams
 from recurra.data.batch import Batch
 from recurra.data.series.cases import read_cases
 from recurra.data.series.series_set import SeriesSet
-from recurra.diagnostics.report import Figure, Key
 from recurra.tasks.classify import figures
 from recurra.tasks.classify.classifier import Classifier
 from recurra.tasks.classify.examples import write_examples
@@ -23,7 +22,7 @@ from recurra.tasks.classify.network import EchoStateNet, Members, net_of
 from recurra.tasks.classify.prepare import Preparation, labels_of, prepare, stratified
 from recurra.tasks.classify.settings import ClassifySettings
 from recurra.tasks.classify.stream import CaseStream
-from recurra.tasks.task import Measures, Problem, Run, Table, Task, View, train_members
+from recurra.tasks.task import Measures, Problem, Run, Task, View, train_members
 
 __all__ = ["CaseData", "Classify"]
 
@@ -41,6 +40,7 @@ class Classify(Task):
     """See `ClassifySettings`."""
 
     settings = ClassifySettings
+    page = figures
     prepared = Preparation
     prepared_file = "cases.json"
     metric, mode = "accuracy", "max"
@@ -153,18 +153,6 @@ class Classify(Task):
     def lead(self, view: View) -> str:
         """Name model, cell and numbers of cases."""
         return figures.lead(view, self.cell(view.settings))
-
-    def keys(self, view: View) -> list[Key]:
-        """See `Task`."""
-        return figures.keys(view)
-
-    def tables(self, view: View) -> list[Table]:
-        """See `Task`."""
-        return figures.tables(view)
-
-    def figures(self, view: View) -> list[Figure]:
-        """See `Task`."""
-        return figures.figures(view)
 
 
 def classification_loss(weights: Tensor, smoothing: float) -> Callable[[Tensor, Batch], tuple[Tensor, int]]:

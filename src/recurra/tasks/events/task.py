@@ -16,7 +16,6 @@ from recurra.base.errors import DataError, message
 from recurra.base.rng import Streams
 from recurra.data.batch import Batch
 from recurra.data.series.series_set import SeriesSet
-from recurra.diagnostics.report import Figure, Key
 from recurra.tasks.events import figures
 from recurra.tasks.events.choose import Stretch, choose, curve
 from recurra.tasks.events.decode import Rule
@@ -27,7 +26,7 @@ from recurra.tasks.events.settings import EventSettings
 from recurra.tasks.events.stream import EventStream
 from recurra.tasks.events.timeline import pictured
 from recurra.tasks.events.truth import Truth, read_stream, targets
-from recurra.tasks.task import Measures, Problem, Run, Table, Task, View
+from recurra.tasks.task import Measures, Problem, Run, Task, View
 
 __all__ = ["EventData", "Events", "event_loss", "fit_rule"]
 
@@ -48,6 +47,7 @@ class Events(Task):
     """See `EventSettings`."""
 
     settings = EventSettings
+    page = figures
     prepared = EventsPrepared
     prepared_file = "events.json"
     metric, mode = "f1", "max"
@@ -175,18 +175,6 @@ class Events(Task):
     def lead(self, view: View) -> str:
         """See `Task`."""
         return figures.lead(view)
-
-    def keys(self, view: View) -> list[Key]:
-        """See `Task`."""
-        return figures.keys(view)
-
-    def tables(self, view: View) -> list[Table]:
-        """See `Task`."""
-        return figures.tables(view)
-
-    def figures(self, view: View) -> list[Figure]:
-        """See `Task`."""
-        return figures.figures(view)
 
 
 def fit_rule(detector: Detector, series: SeriesSet, truth: Truth) -> list[float]:

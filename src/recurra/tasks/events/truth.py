@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from recurra.base.errors import DataError, message
-from recurra.data.series.build import find_columns, read_series
+from recurra.data.series.build import find_columns, read_series, value_columns
 from recurra.data.series.cases import class_order
 from recurra.data.series.columns import Columns, read_columns
 from recurra.data.series.series_set import SeriesSet
@@ -75,10 +75,7 @@ def read_stream(
     named = events if events is not None else data.events
     if labelled and data.label and data.label not in table and not _is_given(named):
         raise DataError(message(where, f"no column is called {data.label!r}", f"There are: {', '.join(table)}."))
-    free = [name for name in table if name not in (id, time, label) and table[name].dtype.kind in "fi"]
-    channels = data.channels or tuple(free)
-    if not channels:
-        raise DataError(message(where, f"no column holds values; there are {', '.join(table)}"))
+    channels = data.channels or value_columns(table, (id, time, label), where)
     series = read_series(table, target=channels, id=id, time=time, frequency=data.freq or None)
     if labelled and _is_given(named):
         return series, _from_table(read_columns(named), series, data, classes)

@@ -14,7 +14,6 @@ from torch import Generator, nn
 from recurra.base.errors import DataError, message
 from recurra.base.rng import Streams
 from recurra.data.series.series_set import SeriesSet
-from recurra.diagnostics.report import Figure, Key
 from recurra.tasks.forecast import figures
 from recurra.tasks.forecast.backtest import evaluate
 from recurra.tasks.forecast.build import joined, net_of
@@ -35,7 +34,7 @@ from recurra.tasks.forecast.prepare import Preparation, prepare, read_data, spli
 from recurra.tasks.forecast.settings import ForecastSettings
 from recurra.tasks.forecast.simple import Members, RidgeNet
 from recurra.tasks.forecast.stream import ForecastStream
-from recurra.tasks.task import Measures, Problem, Run, Table, Task, View
+from recurra.tasks.task import Measures, Problem, Run, Task, View
 
 __all__ = ["Forecast", "ForecastData", "splits_of"]
 
@@ -54,6 +53,7 @@ class Forecast(Task):
     """See `ForecastSettings`."""
 
     settings = ForecastSettings
+    page = figures
     prepared = Preparation
     prepared_file = "series.json"
     metric = "overall.mae"
@@ -194,18 +194,6 @@ class Forecast(Task):
     def lead(self, view: View) -> str:
         """Name the model, and count series and rows."""
         return figures.lead(view, self.cell(view.settings))
-
-    def keys(self, view: View) -> list[Key]:
-        """See `Task`."""
-        return figures.keys(view)
-
-    def tables(self, view: View) -> list[Table]:
-        """See `Task`."""
-        return figures.tables(view)
-
-    def figures(self, view: View) -> list[Figure]:
-        """See `Task`."""
-        return figures.figures(view)
 
 
 def splits_of(settings: ForecastSettings, prepared: Preparation, series: SeriesSet) -> WindowSplits:

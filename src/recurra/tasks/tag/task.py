@@ -17,13 +17,12 @@ from recurra.data.batch import Batch
 from recurra.data.buckets import BucketStream, padded
 from recurra.data.conll import Sentence, read_conll, tagged_text
 from recurra.data.spans import has_spans, span_scores
-from recurra.diagnostics.report import Figure, Key
 from recurra.diagnostics.subject import Subject
 from recurra.tasks.capability import NoOptions, TaggedLine
 from recurra.tasks.tag import figures
 from recurra.tasks.tag.net import TagEnsemble, TagNet, TagPrepared, TokenScores
 from recurra.tasks.tag.settings import TagSettings
-from recurra.tasks.task import Measures, Problem, Run, Table, Task, View
+from recurra.tasks.task import Measures, Problem, Run, Task
 from recurra.training.limits import bounded
 
 __all__ = ["Tag", "TagData", "Tagger"]
@@ -93,6 +92,7 @@ class Tag(Task):
     """See `TagSettings`."""
 
     settings = TagSettings
+    page = figures
     prepared = TagPrepared
     metric, mode = "score", "max"
     next_command = "recurra tag {run} FILE --out tagged.txt"
@@ -212,18 +212,6 @@ class Tag(Task):
             "--dropout",
             "0.1",
         ]
-
-    def keys(self, view: View) -> list[Key]:
-        """See `Task`."""
-        return figures.keys(view)
-
-    def tables(self, view: View) -> list[Table]:
-        """See `Task`."""
-        return figures.tables(view)
-
-    def figures(self, view: View) -> list[Figure]:
-        """See `Task`."""
-        return figures.figures(view)
 
 
 def _token_losses(scores: Tensor, labels: Tensor) -> Tensor:

@@ -130,3 +130,10 @@ def test_load_in_python(battery, mine):
     assert recurra.load(battery.trained, code=[f"{mine / 'mine.py'}:Names"]).prepared.languages
     with pytest.raises(UnknownName, match="is called 'nothing'"):
         task_named("nothing")
+
+
+def test_a_check_that_there_is_not_is_refused(capsys):
+    assert main(["check-task", "tag", "--only", "load"]) == 2
+    error = capsys.readouterr().err
+    assert "no check is called 'load'" in error
+    assert "loads" in error
